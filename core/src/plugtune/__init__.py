@@ -1,0 +1,37 @@
+"""plugtune: a plugin platform for fine-tuning large language models.
+
+The names a plugin author imports live here; importing this package imports no machine-learning library.
+"""
+
+from __future__ import annotations
+
+import pluggy
+
+from plugtune.capabilities import (
+    ChatTemplate,
+    Command,
+    DatasetEntry,
+    DatasetFormat,
+    Exporter,
+    Hub,
+    ModelEntry,
+    ModelFamily,
+    Recognised,
+    Stage,
+    TuningMethod,
+)
+from plugtune.data.records import Conversation, Document, Feedback, Message, Preference, RowError, ToolCall
+from plugtune.errors import DataError, PluginError, PlugtuneError, Problem, RequestError, RunError
+from plugtune.options.schema import option
+
+__version__ = "0.1.0"
+
+hookimpl = pluggy.HookimplMarker("plugtune")
+"""Marks the functions of a plugin module that implement hooks of `plugtune.hookspecs`."""
+
+__all__ = [
+    "ChatTemplate", "Command", "Conversation", "DataError", "DatasetEntry", "DatasetFormat", "Document", "Exporter",
+    "Feedback", "Hub", "Message", "ModelEntry", "ModelFamily", "PluginError", "PlugtuneError", "Preference", "Problem",
+    "Recognised", "RequestError", "RowError", "RunError", "Stage", "ToolCall", "TuningMethod", "__version__",
+    "hookimpl", "option",
+]  # fmt: skip

@@ -1,0 +1,235 @@
+"""What plugins return from the collecting hooks: frozen descriptions, cheap to make and to compare.
+
+A capability says what it is in plain data and names the code behind it as `"package.module:attribute"` (a `Ref`), so
+that discovery imports nothing heavy. `load_ref` turns such a name into the object when it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from plugtune.data.records import RecordKind
+from plugtune.templating.model import ChatTemplate
+
+Ref = str
+
+
+def load_ref(ref: Ref) -> Any:
+    """The object that `"package.module:attribute"` names.
+
+    Raises:
+        ValueError: `ref` does not have that form.
+        ImportError, AttributeError: there is no such module or attribute.
+    """
+    module, separator, attribute = ref.partition(":")
+    if not separator or not module or not attribute:
+        raise ValueError(f"{ref!r} is not of the form 'package.module:attribute'")
+    target: Any = importlib.import_module(module)
+    for part in attribute.split("."):
+        target = getattr(target, part)
+    return target
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A published checkpoint that a family knows by name.
+
+    Attributes:
+        name: what a user types or picks, for example `Qwen2.5-0.5B-Instruct`.
+        size: parameters as people write them (`0.5B`).
+        hub: repository id by hub name (`huggingface`, `modelscope`).
+        chat: whether it was tuned for chat; a base model takes any template.
+        template: the template it must be used with; empty for the family's default.
+    """
+
+    name: str
+    size: str
+    hub: Mapping[str, str]
+    chat: bool = False
+    template: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFamily:
+    """A model adapter: which checkpoints it claims and how they are named, targeted and loaded.
+
+    Attributes:
+        name, summary: for listings.
+        models: the published checkpoints.
+        template: default template of its chat models.
+        model_types: `model_type` values of config.json that it claims.
+        architectures: `architectures` values that it claims where the model type alone does not decide.
+        blocks: dotted path of the list of decoder blocks in the native class.
+        lora_targets: linear layers that are usually adapted; names inside a block.
+        target_aliases: original module names that users still type → native names (`c_attn` → q_proj, k_proj, v_proj).
+        requires: PEP 508 requirements of this family beyond its distribution's own.
+        packs: whether rows laid end to end with restarting positions are computed independently of each other
+            (false for families with recurrent state or attention that ignores positions).
+        layout: how an original checkpoint maps onto the native class; empty when transformers reads it itself.
+        tokenizer: builder of the tokenizer from the original files; empty when transformers does it.
+        patches: callables applied to a loaded model, one reason each.
+    """
+
+    kind: ClassVar[str] = "family"
+
+    name: str
+    summary: str = ""
+    models: tuple[ModelEntry, ...] = ()
+    template: str = ""
+    model_types: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
+    blocks: str = "model.layers"
+    lora_targets: tuple[str, ...] = ()
+    target_aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    requires: tuple[str, ...] = ()
+    packs: bool = True
+    layout: Ref = ""
+    tokenizer: Ref = ""
+    patches: tuple[Ref, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFormat:
+    """A way to read rows: which columns and tags, how to recognise it, and the converter.
+
+    Attributes:
+        columns: column role → default column name (`prompt` → `instruction`); `None` for a role without default.
+        tags: tag role → default tag (`user_tag` → `human`).
+        makes: what kinds of record it can make.
+        convert: `make_converter(columns, tags, *, ranking) -> Callable[[Mapping], Record]`, which raises
+            `plugtune.data.records.RowError` for a row that it cannot read.
+        recognise: `recognise(rows: Sequence[Mapping]) -> Recognised | None` from the first rows of a file; the
+            result names columns and tags and how sure it is. Empty when the format cannot be guessed.
+    """
+
+    kind: ClassVar[str] = "format"
+
+    name: str
+    summary: str = ""
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    makes: tuple[RecordKind, ...] = ("conversation",)
+    convert: Ref
+    recognise: Ref = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """A format's claim to a file: the mapping it would use and how sure it is (0 to 1)."""
+
+    columns: Mapping[str, str | None]
+    tags: Mapping[str, str]
+    confidence: float
+    ranking: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A training stage.
+
+    Attributes:
+        rows: what kind of record it eats.
+        options: dataclass of its own options (fields made with `plugtune.options.schema.option`), or `None`.
+        encoder: `make_encoder(context) -> Encoder` (see `plugtune.data.encoding`): records → token rows.
+        trainer: `build_trainer(context) -> transformers.Trainer` (see `plugtune.training.context`).
+        checks: `checks(values: Mapping[str, Any]) -> list[Problem]`: cross-checks of a request; cheap.
+        generates: whether `predict_with_generate` and `do_predict` make sense.
+    """
+
+    kind: ClassVar[str] = "stage"
+
+    name: str
+    summary: str = ""
+    rows: RecordKind
+    options: type | None = None
+    encoder: Ref
+    trainer: Ref
+    checks: Ref = ""
+    generates: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningMethod:
+    """Which weights are trained and how.
+
+    Attributes:
+        options: dataclass of its own options, or `None`.
+        quantization: bits of a quantized base that it can train on (empty: none).
+        prepare: `prepare(model, context) -> model`: the model ready for training (see `plugtune.modeling.methods`).
+        saves_adapter: whether a run leaves an adapter (true) or whole weights (false).
+        checks: like `Stage.checks`.
+    """
+
+    kind: ClassVar[str] = "method"
+
+    name: str
+    summary: str = ""
+    options: type | None = None
+    quantization: tuple[int, ...] = ()
+    prepare: Ref
+    saves_adapter: bool = False
+    checks: Ref = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exporter:
+    """Writes a trained model in some form: `export(context) -> ExportReport` (see `plugtune.inference.export`)."""
+
+    kind: ClassVar[str] = "exporter"
+
+    name: str
+    summary: str = ""
+    options: type | None = None
+    writes: str = ""
+    export: Ref
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hub:
+    """A place models and data sets come from.
+
+    Attributes:
+        example: how an id looks.
+        switch: environment variable that makes it the default when true (`USE_MODELSCOPE_HUB`).
+        resolve: `resolve(id, *, revision, token, cache_dir, kind) -> Path` of a local folder, `kind` being `model` or
+            `dataset`.
+    """
+
+    kind: ClassVar[str] = "hub"
+
+    name: str
+    summary: str = ""
+    example: str = ""
+    switch: str = ""
+    resolve: Ref
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetEntry:
+    """A named data set: the same keys as an entry of dataset_info.json (`info`), and the folder its paths start from."""
+
+    kind: ClassVar[str] = "dataset"
+
+    name: str
+    summary: str = ""
+    info: Mapping[str, Any]
+    root: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command of the program: `target` names a click command, imported when it is called."""
+
+    kind: ClassVar[str] = "command"
+
+    name: str
+    summary: str = ""
+    target: Ref
+
+
+Capability = (
+    ModelFamily | ChatTemplate | DatasetFormat | Stage | TuningMethod | Exporter | Hub | DatasetEntry | Command
+)
