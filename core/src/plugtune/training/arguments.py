@@ -1,0 +1,58 @@
+"""From a plan to `transformers.TrainingArguments`: the only place where the two vocabularies meet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from plugtune.errors import Problem, RequestError
+from plugtune.training.plan import Plan
+
+
+def make_arguments(plan: Plan, *, precision: Mapping[str, bool], checkpointing: bool) -> Any:
+    """Training arguments of a plan.
+
+    Args:
+        plan: the resolved plan.
+        precision: `bf16`/`fp16` as decided for this machine.
+        checkpointing: whether activations are recomputed in the backward pass.
+
+    Raises:
+        RequestError: the installed transformers refuses a value; its words are kept.
+    """
+    import torch
+    from transformers import TrainingArguments
+
+    fields = dict(plan.trainer)
+    fields.update(precision)
+    fields["gradient_checkpointing"] = checkpointing
+    if checkpointing:
+        fields.setdefault("gradient_checkpointing_kwargs", {"use_reentrant": False})
+    fields.setdefault("use_cpu", not torch.cuda.is_available() and not _other_accelerator())
+    fields["disable_tqdm"] = True  # the progress line is ours
+    fields["remove_unused_columns"] = False  # rows hold token columns only
+    fields.setdefault("report_to", "none")
+    fields.setdefault("label_names", ["labels"])
+    fields.setdefault("dataloader_pin_memory", torch.cuda.is_available())
+    fields["do_train"], fields["do_eval"] = plan.run.do_train, plan.run.do_eval
+    fields["do_predict"] = plan.run.do_predict
+    fields["output_dir"] = str(plan.run.output_dir)
+    fields["seed"] = plan.run.seed
+    if plan.run.logging_dir:
+        # transformers 5 has no logging_dir: its TensorBoard callback reads this variable.
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(Path(plan.run.logging_dir))
+    try:
+        return TrainingArguments(**fields)
+    except (TypeError, ValueError) as error:
+        problem = Problem(
+            "transformers refuses the training arguments", why=str(error).strip(), fix="change the option it names"
+        )
+        raise RequestError.of([problem]) from error
+
+
+def _other_accelerator() -> bool:
+    import torch
+
+    return bool(torch.accelerator.is_available()) if hasattr(torch, "accelerator") else False

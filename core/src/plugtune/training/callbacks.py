@@ -1,0 +1,150 @@
+"""Core's callbacks: the log file, the progress line, and a clean stop on a signal. One class, one job."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"
+
+
+class LogFile(TrainerCallback):
+    """`trainer_log.jsonl`: one JSON object per logging step, flushed at once so that others can follow it.
+
+    Keys: current_steps, total_steps, loss, eval_loss, lr, epoch, percentage, elapsed_time, remaining_time, throughput
+    (tokens per second since the start), total_tokens.
+    """
+
+    def __init__(self, path: Path, *, resumed: bool) -> None:
+        self.path = path
+        self.trainer: Any = None
+        self.started = 0.0
+        self.first_step = 0
+        if not resumed:
+            path.unlink(missing_ok=True)
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.started = time.monotonic()
+        self.first_step = state.global_step
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
+    ) -> None:
+        if not state.is_world_process_zero or not logs or "train_runtime" in logs:
+            return
+        elapsed = time.monotonic() - self.started
+        done = state.global_step - self.first_step
+        left = max(state.max_steps - state.global_step, 0)
+        tokens = getattr(self.trainer, "tokens_seen", 0)
+        entry = {
+            "current_steps": state.global_step,
+            "total_steps": state.max_steps,
+            "loss": logs.get("loss"),
+            "eval_loss": logs.get("eval_loss"),
+            "lr": logs.get("learning_rate"),
+            "grad_norm": logs.get("grad_norm"),
+            "epoch": logs.get("epoch", state.epoch),
+            "percentage": round(100 * state.global_step / state.max_steps, 2) if state.max_steps else 100.0,
+            "elapsed_time": _clock(elapsed),
+            "remaining_time": _clock(elapsed / done * left) if done else None,
+            "throughput": round(tokens / elapsed, 2) if elapsed > 0 else None,
+            "total_tokens": tokens,
+        }
+        entry = {key: value for key, value in entry.items() if value is not None}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
+class Progress(TrainerCallback):
+    """One line of progress on stderr: redrawn on a terminal, about ten lines in a log."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+        self.last_loss: float | None = None
+        self.next_line = 0.0
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.is_world_process_zero and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=state.max_steps, initial=state.global_step, unit="step", file=sys.stderr)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.bar is not None:
+            self.bar.update(state.global_step - self.bar.n)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
+    ) -> None:
+        if not state.is_world_process_zero or not logs or "train_runtime" in logs:
+            return
+        self.last_loss = logs.get("loss", self.last_loss)
+        parts = [f"{name} {logs[name]:.4f}" for name in ("loss", "eval_loss") if isinstance(logs.get(name), float)]
+        if self.bar is not None:
+            self.bar.set_postfix_str(", ".join(parts))
+        elif state.max_steps and (state.global_step / state.max_steps >= self.next_line or "eval_loss" in logs):
+            self.next_line = math.floor(10 * state.global_step / state.max_steps + 1) / 10
+            print(f"step {state.global_step}/{state.max_steps}  {', '.join(parts)}", file=sys.stderr, flush=True)
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+class StopOnSignal(TrainerCallback):
+    """SIGTERM and Ctrl-C finish the step, save a checkpoint and stop; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self.received = ""
+        self.previous: dict[int, Any] = {}
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            try:
+                self.previous[number] = signal.signal(number, self._remember)
+            except ValueError:  # not the main thread: whoever embeds the run handles signals
+                return
+
+    def _remember(self, number: int, frame: Any) -> None:
+        if self.received:
+            raise KeyboardInterrupt
+        self.received = signal.Signals(number).name
+        print(f"{self.received}: saving and stopping after this step (again: stop at once)", file=sys.stderr)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.received:
+            control.should_save = True
+            control.should_training_stop = True
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+        self.previous.clear()
+
+
+class LossWatch(TrainerCallback):
+    """Stops a run whose loss is not a number, with the likely reason, instead of training on for hours."""
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
+    ) -> None:
+        loss = (logs or {}).get("loss")
+        if isinstance(loss, float) and not math.isfinite(loss):
+            from plugtune.errors import RunError
+
+            raise RunError(
+                f"the loss became {loss} at step {state.global_step}",
+                why="usually fp16 on a model trained in bf16, or a learning rate that is too high",
+                fix="use bf16 (or leave precision to plugtune), or lower learning_rate",
+            )

@@ -1,0 +1,148 @@
+"""Checkpoints that are whole or not there: a manifest seals each one, and only sealed ones are resumed from.
+
+The trainer writes a checkpoint's files one after another; a kill in between would leave a folder that looks like the
+newest checkpoint and is not (missing optimizer or random state would even be resumed silently). So they are written in
+a staging folder, sealed with `manifest.json` (sizes and SHA-256 of all files) and moved to their place in one rename.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from plugtune.errors import RequestError
+
+MANIFEST = "manifest.json"
+PREFIX = "checkpoint-"
+STAGING = ".saving"
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all (aside, fsync, rename)."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal(folder: Path, step: int) -> None:
+    """Write the manifest of a checkpoint folder; it counts from now on."""
+    files = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": _digest(path)}
+    write_whole(folder / MANIFEST, json.dumps({"step": step, "files": files}, indent=1).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A checkpoint folder, its step, and why it cannot be used (empty: it is whole)."""
+
+    path: Path
+    step: int
+    broken: str = ""
+
+
+def verify(folder: Path) -> str:
+    """Why a checkpoint is not whole; an empty string when it is."""
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        return "it has no manifest, so saving was cut short"
+    try:
+        files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+    except (ValueError, KeyError, OSError) as error:
+        return f"its manifest cannot be read ({error})"
+    for name, expected in files.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != expected["bytes"]:
+            return f"{name} has {path.stat().st_size} bytes instead of {expected['bytes']}"
+        if _digest(path) != expected["sha256"]:
+            return f"{name} has changed since it was saved"
+    return ""
+
+
+def checkpoints(output_dir: str | Path) -> list[Found]:
+    """All checkpoint folders, newest first, each verified."""
+    found = []
+    for folder in Path(output_dir).glob(f"{PREFIX}*"):
+        step = folder.name.removeprefix(PREFIX)
+        if folder.is_dir() and step.isdigit():
+            found.append(Found(folder, int(step), verify(folder)))
+    return sorted(found, key=lambda item: item.step, reverse=True)
+
+
+def choose(output_dir: str | Path, wanted: str | bool | None) -> tuple[Path | None, list[str]]:
+    """The checkpoint to resume from, and notes about the ones passed over.
+
+    Args:
+        output_dir: the run's folder.
+        wanted: `True` for the newest whole one, a folder, or nothing for a fresh start.
+
+    Raises:
+        RequestError: a named checkpoint is missing or broken, or `True` was given and there is no whole one.
+    """
+    if not wanted:
+        return None, []
+    if isinstance(wanted, str) and wanted.lower() not in ("true", "latest"):
+        folder = Path(wanted)
+        if not folder.is_dir():
+            raise RequestError(
+                f"checkpoint {wanted} does not exist",
+                where="resume_from_checkpoint",
+                fix="name a checkpoint-N folder, or `true` for the newest whole one",
+            )
+        broken = verify(folder)
+        if broken:
+            raise RequestError(f"checkpoint {wanted} is not whole", where="resume_from_checkpoint", why=broken)
+        return folder, []
+    found = checkpoints(output_dir)
+    notes = [f"passed over {item.path.name}: {item.broken}" for item in found if item.broken]
+    whole = [item.path for item in found if not item.broken]
+    if not whole:
+        raise RequestError(
+            f"{output_dir} holds no whole checkpoint to resume from",
+            where="resume_from_checkpoint",
+            why="; ".join(notes) or "there is no checkpoint-N folder",
+            fix="leave resume_from_checkpoint out to start from the beginning",
+        )
+    return whole[0], notes
+
+
+def publish(output_dir: Path, step: int) -> None:
+    """Seal the checkpoint that stands in the staging folder and move it to its place in one rename."""
+    staged = output_dir / STAGING / f"{PREFIX}{step}"
+    seal(staged, step)
+    final = output_dir / staged.name
+    if final.exists():  # the same step was saved before this run was resumed
+        shutil.rmtree(final)
+    staged.replace(final)
+    shutil.rmtree(output_dir / STAGING, ignore_errors=True)
+
+
+def keep_newest(output_dir: Path, limit: int | None, best: str | None) -> None:
+    """Remove the oldest checkpoints beyond `limit`, never the best one nor the newest."""
+    if not limit or limit < 1:
+        return
+    folders = [p for p in output_dir.glob(f"{PREFIX}*") if p.name.removeprefix(PREFIX).isdigit()]
+    folders.sort(key=lambda p: int(p.name.removeprefix(PREFIX)))
+    spared = {folders[-1], Path(best)} if best and folders else set(folders[-1:])
+    removable = [p for p in folders if p not in spared]
+    for folder in removable[: max(len(folders) - max(limit, len(spared)), 0)]:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,100 @@
+"""`run.json`: what ran, proved. The resolved options, the plugins and packages, the data report, the template, the cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import resource
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from plugtune.training.checkpoint import write_whole
+from plugtune.training.plan import Plan
+
+PACKAGES = ("plugtune", "torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors", "peft", "trl",
+            "bitsandbytes")  # fmt: skip
+
+
+@dataclass(slots=True)
+class RunReport:
+    """What a finished run can prove.
+
+    Attributes:
+        plan: the plan it followed.
+        output_dir: where its files are.
+        metrics: what `all_results.json` holds.
+        data: the data report as JSON.
+        template: name and digest of the template.
+    """
+
+    plan: Plan
+    output_dir: Path
+    metrics: dict[str, float] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    template: Mapping[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        plan = self.plan
+        return {
+            "status": "finished",
+            "stage": plan.stage.name,
+            "method": plan.method.name,
+            "family": plan.family.name if plan.family else None,
+            "options": resolved_options(plan),
+            "choices": [dataclasses.asdict(choice) for choice in plan.choices],
+            "notes": list(plan.notes),
+            "plugins": list(plan.plugins),
+            "packages": package_versions(),
+            "python": platform.python_version(),
+            "command": sys.argv[1:],
+            "data": self.data,
+            "template": self.template,
+            "metrics": self.metrics,
+            "peak_memory_mb": peak_memory_mb(),
+        }
+
+    def write(self) -> None:
+        """Write `run.json`, whole or not at all."""
+        text = json.dumps(self.as_json(), ensure_ascii=False, indent=1, default=str)
+        write_whole(self.output_dir / "run.json", text.encode("utf-8"))
+
+
+SECRET = ("token", "api_key", "secret", "password")
+
+
+def resolved_options(plan: Plan) -> dict[str, Any]:
+    """Every option of the run by group; values that are secrets are replaced by `***`."""
+    groups = {"model": plan.model, "data": plan.data, "run": plan.run, "generation": plan.generation,
+              "stage": plan.stage_options, "method": plan.method_options}  # fmt: skip
+    options = {name: dataclasses.asdict(group) for name, group in groups.items() if group is not None}
+    options["trainer"] = dict(plan.trainer)
+    return {
+        name: {key: "***" if value and key.endswith(SECRET) else value for key, value in group.items()}
+        for name, group in options.items()
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Installed versions of the packages that decide numbers."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def peak_memory_mb() -> dict[str, float]:
+    """Peak resident memory of this process and, with CUDA, peak allocated memory of its device; MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = {"process": round(peak, 1)}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        memory["cuda"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return memory

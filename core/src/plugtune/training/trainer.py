@@ -1,0 +1,129 @@
+"""The trainer of the language-model stages: `transformers.Trainer` with batches that waste nothing.
+
+With rows laid end to end the head and the cross-entropy run only where a label is trained on
+(`logits_to_keep` + `shift_labels`), and attention runs within rows. The plain padded path stays available and is what
+the tests compare with. Knows nothing of stages, methods or families.
+"""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Trainer
+
+from plugtune.training import attention
+from plugtune.training.checkpoint import PREFIX, STAGING, keep_newest, publish
+from plugtune.training.collate import EndToEndCollator, PaddedCollator
+from plugtune.training.context import TrainerContext
+
+
+class PlugtuneTrainer(Trainer):
+    """A `transformers.Trainer` over token rows.
+
+    Attributes:
+        end_to_end: whether batches are laid end to end (else padded).
+        tokens_seen: real tokens (no padding) that this process has trained on.
+    """
+
+    def __init__(self, context: TrainerContext, **overrides: Any) -> None:
+        run = context.plan.run
+        wanted = not run.plain_loss and context.plan.data.padding_free
+        self.end_to_end = bool(wanted and _takes_kept_logits(context.model) and attention.enable(context.model))
+        self.shuffle = not run.disable_shuffling
+        self.tokens_seen = 0
+        self._staging: Path | None = None
+        self.context = context
+        if wanted:
+            how = "rows laid end to end, logits only where trained on" if self.end_to_end else "padded"
+            why = "rows were checked to be independent" if self.end_to_end else "this model mixes rows laid end to end"
+            context.plan.choose("batches", how, why)
+        pad = context.tokenizer.pad_token_id
+        collator = EndToEndCollator() if self.end_to_end else PaddedCollator(pad if pad is not None else 0)
+        settings: dict[str, Any] = {
+            "model": context.model,
+            "args": context.arguments,
+            "train_dataset": context.train_rows,
+            "eval_dataset": context.eval_rows,
+            "data_collator": collator,
+            "processing_class": context.tokenizer,
+            "callbacks": context.callbacks,
+        }
+        super().__init__(**{**settings, **overrides})
+        self.can_return_loss = True
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The stock loss, with no mask made for rows laid end to end and no cache kept."""
+        if model.training:
+            self.tokens_seen += _real_tokens(inputs)
+        if num_items_in_batch is not None and not torch.is_tensor(num_items_in_batch):
+            num_items_in_batch = torch.tensor(num_items_in_batch)
+        if num_items_in_batch is not None:
+            # A batch in which nothing is trained on must give zero, not 0 / 0.
+            num_items_in_batch = num_items_in_batch.clamp(min=1)
+        inputs = {**inputs, "use_cache": False}
+        with attention.segments() if "cu_seq_lens_q" in inputs else nullcontext():
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    def prediction_step(
+        self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
+        """Evaluation computes the loss only: rows laid end to end have no logits per row to hand out."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            count = max(int((inputs["labels"] != -100).sum()), 1)
+            loss = self.compute_loss(model, inputs, num_items_in_batch=torch.tensor(count, device=model.device))
+        # compute_loss multiplies by the number of processes because gradients are averaged over them; a loss is not.
+        if self.args.average_tokens_across_devices:
+            loss = loss / self.accelerator.num_processes
+        return loss.detach(), None, None
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.shuffle:
+            return super()._get_train_sampler(train_dataset)
+        return torch.utils.data.SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """The stock optimizer, unless the tuning method wants parameter groups of its own (LoRA+)."""
+        if self.optimizer is None:
+            make = getattr(self.model, "plugtune_optimizer", None)
+            if make is not None:
+                self.optimizer = make(self.args)
+        return super().create_optimizer(model) if self.optimizer is None else self.optimizer
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self._staging) if self._staging is not None else super()._get_output_dir(trial=trial)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save aside, seal, rename: `checkpoint-N` is complete or absent, whenever the process is killed."""
+        output_dir = Path(super()._get_output_dir(trial=trial))
+        final = output_dir / f"{PREFIX}{self.state.global_step}"
+        if self.state.best_global_step == self.state.global_step:
+            self.state.best_model_checkpoint = str(final)
+        self._staging = output_dir / STAGING
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self._staging = None
+        if self.args.should_save:
+            publish(output_dir, self.state.global_step)
+            keep_newest(output_dir, self.args.save_total_limit, self.state.best_model_checkpoint)
+
+
+def _takes_kept_logits(model: Any) -> bool:
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return "logits_to_keep" in inspect.signature(base.forward).parameters
+
+
+def _real_tokens(inputs: dict[str, Any]) -> int:
+    mask = inputs.get("attention_mask")
+    return int(mask.sum()) if mask is not None else int(inputs["input_ids"].numel())
