@@ -1,0 +1,78 @@
+"""What a tuning method is given, and what several methods need: finding linear layers and naming targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from plugtune.capabilities import ModelFamily
+from plugtune.errors import RequestError, did_you_mean
+from plugtune.options.groups import ModelOptions
+
+
+@dataclass(frozen=True, slots=True)
+class MethodContext:
+    """What `TuningMethod.prepare(model, context)` may use.
+
+    Attributes:
+        options: the method's own options object.
+        model_options: core's model options.
+        family: the family that claims the model, if any.
+        adapters: folders of adapters to continue or stack.
+        training: whether the model will be trained (else only loaded for evaluation).
+        pure_bf16: whether trained weights stay in bf16.
+        checkpointing: whether activations are recomputed.
+    """
+
+    options: Any
+    model_options: ModelOptions
+    family: ModelFamily | None = None
+    adapters: Sequence[Path] = field(default_factory=tuple)
+    training: bool = True
+    pure_bf16: bool = False
+    checkpointing: bool = False
+
+
+def linear_names(model: Any) -> list[str]:
+    """Last names of all linear layers but the output head, sorted (`q_proj`, `up_proj` …)."""
+    import torch
+
+    head = model.get_output_embeddings()
+    names = set()
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear) and module is not head:
+            names.add(name.rpartition(".")[2])
+    return sorted(names - {"lm_head", "score"})
+
+
+def check_targets(model: Any, targets: Sequence[str], family: ModelFamily | None, option: str) -> list[str]:
+    """Target names that exist in the model; `all` and a family's original names are expanded.
+
+    Raises:
+        RequestError: a name matches nothing; offers near names.
+    """
+    names = {part for name, _ in model.named_modules() for part in (name, name.rpartition(".")[2]) if part}
+    aliases = family.target_aliases if family else {}
+    expanded: list[str] = []
+    for target in targets:
+        expanded += linear_names(model) if target == "all" else aliases.get(target, (target,))
+    missing = [t for t in expanded if t not in names]
+    if missing:
+        linear = linear_names(model)
+        near = did_you_mean(missing[0], linear)
+        raise RequestError(
+            f"the model has no module {', '.join(repr(m) for m in missing)}", where=option,
+            fix=near or f"its linear layers are {', '.join(linear)} (or write all)",
+        )  # fmt: skip
+    return list(dict.fromkeys(expanded))
+
+
+def trained_in_fp32(model: Any) -> None:
+    """Keep trained weights in fp32: small updates vanish when they are added to half-precision weights."""
+    import torch
+
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dtype in (torch.float16, torch.bfloat16):
+            parameter.data = parameter.data.float()

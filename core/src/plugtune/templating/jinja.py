@@ -1,0 +1,47 @@
+"""Writes a template of pieces as a Jinja chat template, for the tokenizer that is exported with the model."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from plugtune.templating.model import ChatTemplate, Pieces
+from plugtune.templating.render import RenderOptions, written
+
+
+def to_jinja(template: ChatTemplate, options: RenderOptions, tokenizer: Any, eos: str) -> str:
+    """Jinja for system, user, assistant and tool messages; tools in the system prompt are left to plugtune itself."""
+    bos = tokenizer.bos_token or ""
+    default = template.default_system if options.default_system is None else options.default_system
+
+    def expression(pieces: Pieces, content: str, index: str = "''") -> str:
+        text = "".join(written(piece, bos, eos) for piece in pieces)
+        parts = []
+        for number, part in enumerate(text.split("{{content}}")):
+            if number:
+                parts.append(content)
+            for place, bit in enumerate(part.split("{{idx}}")):
+                if place:
+                    parts.append(index)
+                if bit:
+                    parts.append(json.dumps(bit, ensure_ascii=False))
+        return " + ".join(parts) or "''"
+
+    user = expression(template.user, "message['content']", "(loop.index0 // 2) | string")
+    tool = expression(template.tool or template.user, "message['content']", "(loop.index0 // 2) | string")
+    answer = expression(template.assistant, "message['content']")
+    lines = [
+        "{%- if messages[0]['role'] == 'system' -%}{%- set system = messages[0]['content'] -%}"
+        "{%- set messages = messages[1:] -%}{%- else -%}"
+        f"{{%- set system = {json.dumps(default, ensure_ascii=False)} -%}}{{%- endif -%}}",
+        f"{{{{- {expression(template.prefix, repr(''))} -}}}}",
+        f"{{%- if system -%}}{{{{- {expression(template.system, 'system')} -}}}}{{%- endif -%}}",
+        "{%- for message in messages -%}",
+        f"{{%- if message['role'] == 'user' -%}}{{{{- {user} -}}}}",
+        f"{{%- elif message['role'] == 'tool' -%}}{{{{- {tool} -}}}}",
+        f"{{%- elif message['role'] == 'assistant' -%}}{{% generation %}}{{{{- {answer} -}}}}",
+    ]
+    if template.eos == "once":
+        lines.append(f"{{%- if loop.last -%}}{{{{- {json.dumps(eos)} -}}}}{{%- endif -%}}")
+    lines += ["{%- endgeneration -%}", "{%- endif -%}", "{%- endfor -%}"]
+    return "".join(lines)

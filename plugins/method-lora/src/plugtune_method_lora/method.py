@@ -1,0 +1,96 @@
+"""Adapters through peft: new, continued and stacked ones, over plain and quantized bases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from plugtune import RequestError
+from plugtune.modeling.methods import MethodContext, check_targets, trained_in_fp32
+
+
+def prepare(model: Any, context: MethodContext) -> Any:
+    """The model with its adapter.
+
+    Raises:
+        RequestError: an adapter folder or a target name is wrong.
+    """
+    options = context.options
+    if context.model_options.quantization_bit and context.training:
+        from peft import prepare_model_for_kbit_training
+
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    else:
+        model.requires_grad_(False)
+    merged, continued = _split(context.adapters, new=options.create_new_adapter)
+    if merged and context.model_options.quantization_bit:
+        raise RequestError(
+            "adapters cannot be merged into a quantized base", where="adapter_name_or_path",
+            fix="give a single adapter, or merge them first with plugtune export",
+        )  # fmt: skip
+    for folder in merged:
+        model = _open(model, folder).merge_and_unload()
+    model = _open(model, continued, trainable=context.training) if continued else _new(model, context)
+    if context.training and not context.pure_bf16:
+        trained_in_fp32(model)
+    if options.loraplus_lr_ratio:
+        model.plugtune_optimizer = lambda arguments: _loraplus(model, options, arguments)
+    return model
+
+
+def _split(adapters: Sequence[Path], *, new: bool) -> tuple[list[Path], Path | None]:
+    """Adapters to merge, and the one to go on with: the last, unless a new one is wanted."""
+    if not adapters or new:
+        return list(adapters), None
+    return list(adapters[:-1]), adapters[-1]
+
+
+def _open(model: Any, folder: Path, *, trainable: bool = False) -> Any:
+    from peft import PeftModel
+
+    if not (folder / "adapter_config.json").is_file():
+        raise RequestError(
+            f"{folder} holds no adapter", where="adapter_name_or_path", why="there is no adapter_config.json"
+        )
+    try:
+        return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
+    except (RuntimeError, ValueError, KeyError, OSError) as error:
+        raise RequestError(
+            f"adapter {folder} does not fit the model", where="adapter_name_or_path", why=str(error).split("\n")[0],
+            fix="give the base model that it was trained on",
+        ) from error  # fmt: skip
+
+
+def _new(model: Any, context: MethodContext) -> Any:
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    options = context.options
+    targets = check_targets(model, options.lora_target, context.family, "lora_target")
+    whole = check_targets(model, options.additional_target, context.family, "additional_target")
+    start: Any = True
+    if options.pissa_init:
+        start = "pissa" if options.pissa_iter == -1 else f"pissa_niter_{options.pissa_iter}"
+    config = LoraConfig(
+        task_type=TaskType.CAUSAL_LM,
+        r=options.lora_rank,
+        lora_alpha=options.lora_alpha or 2 * options.lora_rank,
+        lora_dropout=options.lora_dropout,
+        target_modules=targets,
+        modules_to_save=whole or None,
+        use_rslora=options.use_rslora,
+        use_dora=options.use_dora,
+        init_lora_weights=start,
+    )
+    return get_peft_model(model, config)
+
+
+def _loraplus(model: Any, options: Any, arguments: Any) -> Any:
+    from peft.optimizers import create_loraplus_optimizer
+    from transformers import Trainer
+
+    kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments)
+    return create_loraplus_optimizer(
+        model=model, optimizer_cls=kind, loraplus_lr_ratio=options.loraplus_lr_ratio,
+        loraplus_lr_embedding=options.loraplus_lr_embedding, loraplus_weight_decay=arguments.weight_decay, **settings,
+    )  # fmt: skip
