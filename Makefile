@@ -1,0 +1,44 @@
+# What a person types. Everything lives in .venv; `make setup` is run by the others when it is needed.
+PYTHON ?= python3
+# Used only when the environment has no torch yet; set TORCH to what your machine needs, or install torch yourself first.
+TORCH ?= torch==2.13.0
+VENV ?= .venv
+BIN := $(VENV)/bin
+DISTRIBUTIONS := core $(sort $(wildcard plugins/*)) contrib_templates
+STAMP := $(VENV)/.plugtune-setup
+export OMP_NUM_THREADS ?= 2
+export TOKENIZERS_PARALLELISM ?= true
+
+.PHONY: setup demo test test-fast lint bench clean
+
+setup: $(STAMP)
+
+$(STAMP): core/pyproject.toml $(wildcard plugins/*/pyproject.toml) contrib_templates/pyproject.toml Makefile requirements-dev.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation \
+	  $(foreach d,$(DISTRIBUTIONS),-e ./$(d)$(if $(filter core,$(d)),[plot$(comma)tensorboard$(comma)gguf$(comma)test]))
+	touch $(STAMP)
+
+comma := ,
+
+demo: setup
+	$(BIN)/python scripts/demo.py
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-fast: setup
+	$(BIN)/python -m pytest -m "not e2e"
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy core/src plugins/*/src contrib_templates/src
+
+bench: setup
+	$(BIN)/python bench/startup.py
+
+clean:
+	rm -rf $(VENV) demo-run

@@ -1,0 +1,61 @@
+"""`plugtune train`: one run of any stage and method."""
+
+from __future__ import annotations
+
+import click
+
+from plugtune.cli.output import emit_json
+
+CONTEXT = {"ignore_unknown_options": True, "help_option_names": []}
+
+
+@click.command("train", context_settings=CONTEXT)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def command(arguments: tuple[str, ...]) -> None:
+    """Fine-tune a model: plugtune train [CONFIG.yaml] [--flag value ...] [key=value ...]"""
+    args = list(arguments)
+    if {"--help", "-h"} & set(args):
+        click.echo(train_help())
+        return
+    dry, as_json = _take(args, "--dry-run", "--dry_run"), _take(args, "--json")
+    if not args:
+        raise click.UsageError("nothing to train: give a YAML file or flags (plugtune train --help)")
+    from plugtune.options.reader import read_request
+    from plugtune.plugins.host import PluginHost
+
+    request = read_request(args)
+    host = PluginHost().load()
+    from plugtune.training.run import dry_run, run_training
+
+    answer = dry_run(request, host) if dry else run_training(request, host)
+    if as_json or dry:
+        emit_json(answer)
+
+
+def _take(args: list[str], *names: str) -> bool:
+    found = any(name in args for name in names)
+    args[:] = [arg for arg in args if arg not in names]
+    return found
+
+
+def train_help() -> str:
+    """Every option by owner, those of installed plugins included; loads no plugin."""
+    from plugtune.options.groups import TRAIN_GROUPS
+    from plugtune.options.help import options_help
+    from plugtune.options.resolve import trainer_specs
+    from plugtune.options.schema import OptionSpec, specs_of
+    from plugtune.plugins.index import read_index
+
+    groups = [(f"{owner} options", list(specs_of(group, owner))) for owner, group in TRAIN_GROUPS.items()]
+    owned = {spec.name for _, specs in groups for spec in specs}
+    for kind in ("stage", "method"):
+        for row in read_index().rows(kind):
+            specs = [OptionSpec(**{**o, "choices": tuple(o["choices"])}) for o in row.get("options", [])]
+            if specs:
+                groups.append((f"{kind} {row['name']} options (plugin {row['plugin']})", specs))
+    groups.append(("trainer options", [spec for spec in trainer_specs() if spec.name not in owned]))
+    usage = (
+        "Usage: plugtune train [CONFIG.yaml] [--flag value ...] [key=value ...] [--dry-run] [--json]\n\n"
+        "Later sources win: the file, then flags, then key=value.\n\n"
+    )
+    return usage + options_help(groups)
