@@ -27,7 +27,13 @@ def to_jinja(template: ChatTemplate, options: RenderOptions, tokenizer: Any, eos
                     parts.append(json.dumps(bit, ensure_ascii=False))
         return " + ".join(parts) or "''"
 
-    user = expression(template.user, "message['content']", "(loop.index0 // 2) | string")
+    content = "message['content']"
+    system = f"{{%- if system -%}}{{{{- {expression(template.system, 'system')} -}}}}{{%- endif -%}}"
+    if template.system_in_user:
+        lead = expression(template.system, "system")
+        content = f"((({lead}) if system and loop.first else '') + message['content'])"
+        system = ""
+    user = expression(template.user, content, "(loop.index0 // 2) | string")
     tool = expression(template.tool or template.user, "message['content']", "(loop.index0 // 2) | string")
     answer = expression(template.assistant, "message['content']")
     lines = [
@@ -35,7 +41,7 @@ def to_jinja(template: ChatTemplate, options: RenderOptions, tokenizer: Any, eos
         "{%- set messages = messages[1:] -%}{%- else -%}"
         f"{{%- set system = {json.dumps(default, ensure_ascii=False)} -%}}{{%- endif -%}}",
         f"{{{{- {expression(template.prefix, repr(''))} -}}}}",
-        f"{{%- if system -%}}{{{{- {expression(template.system, 'system')} -}}}}{{%- endif -%}}",
+        system,
         "{%- for message in messages -%}",
         f"{{%- if message['role'] == 'user' -%}}{{{{- {user} -}}}}",
         f"{{%- elif message['role'] == 'tool' -%}}{{{{- {tool} -}}}}",

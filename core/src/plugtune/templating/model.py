@@ -65,6 +65,7 @@ class ChatTemplate:
         tool_call: pieces of an answer that calls tools (`{{content}}` holds the calls in `tool_style`);
             `assistant` when empty.
         tool_style: name of the way in which tools are described and calls are written (`templating.tools`).
+        system_in_user: the system text is put inside the first user message instead of before it (LLaMA 2's way).
         default_system: used when a row names no system prompt.
         stop: words that end an answer, besides the end-of-sequence token.
         eos: `each` when the assistant pieces close every answer themselves, `once` when the end-of-sequence token is
@@ -89,6 +90,7 @@ class ChatTemplate:
     tool: Pieces = ()
     tool_call: Pieces = ()
     tool_style: str = ""
+    system_in_user: bool = False
     default_system: str = ""
     stop: tuple[str, ...] = ()
     eos: Literal["each", "once"] = "each"

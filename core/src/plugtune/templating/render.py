@@ -43,7 +43,10 @@ def render(template: ChatTemplate, conversation: Conversation, options: RenderOp
         system += _style(style_name, template.name).describe(conversation.tools)
     turns: list[Turn] = []
     pending: list[Piece] = list(template.prefix)
-    if system:
+    lead = ""
+    if system and template.system_in_user:
+        lead = "".join(piece for piece in fill(template.system, system) if isinstance(piece, str))
+    elif system:
         pending += fill(template.system, system)
     last_answer = max((i for i, m in enumerate(messages) if m.role == "assistant"), default=-1)
     asked = False
@@ -58,8 +61,8 @@ def render(template: ChatTemplate, conversation: Conversation, options: RenderOp
             pending += fill(template.tool or template.user, message.content, index // 2)
             asked = True
         elif message.role == "user":
-            pending += fill(template.user, message.content, index // 2)
-            asked = True
+            pending += fill(template.user, lead + message.content, index // 2)
+            asked, lead = True, ""
         else:
             raise RowError("a system message stands after the first place", field="messages")
     if generation:

@@ -1,0 +1,129 @@
+"""What an exporter is given and what it answers; and the straight line of `plugtune export`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plugtune.capabilities import Exporter, load_ref
+from plugtune.errors import RequestError
+from plugtune.modeling.locate import Located, check_weights, locate
+from plugtune.options.groups import ExportOptions, ModelOptions
+from plugtune.options.reader import Request
+from plugtune.options.resolve import resolve
+from plugtune.options.schema import option
+from plugtune.plugins.host import PluginHost
+
+
+@dataclass(frozen=True, slots=True)
+class ExportContext:
+    """What `Exporter.export` may use.
+
+    Attributes:
+        located: the base model.
+        adapters: adapter folders, merged in order.
+        tokenizer: the trained run's tokenizer if an adapter folder has one, else the base's.
+        template: the template on it, or `None` to keep the tokenizer's own chat template.
+        export_dir: the folder to write; must be new or empty.
+        shard_bytes: largest shard.
+        dtype: `float32`, `bfloat16`, `float16`, or `auto` to keep the base's.
+        options: the exporter's own options.
+    """
+
+    host: PluginHost
+    located: Located
+    model_options: ModelOptions
+    adapters: tuple[Path, ...]
+    tokenizer: Any
+    template: Any
+    export_dir: Path
+    shard_bytes: float
+    dtype: str
+    options: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """Where the export is, its weight files and their bytes together."""
+
+    folder: Path
+    files: list[str]
+    total_bytes: int
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON form."""
+        return {"export_dir": str(self.folder), "files": self.files, "total_bytes": self.total_bytes}
+
+
+@dataclass(slots=True)
+class TemplateChoice:
+    """The template option, which exports and chats share with training."""
+
+    template: str = option("auto", help="Chat template: a name, a YAML file, or auto for the tokenizer's own.")
+    finetuning_type: str = option("lora", help="How the model was tuned; adapters are found by their folder.")
+    default_system: str | None = option(None, help="System prompt of conversations that name none.")
+    enable_thinking: bool = option(True, help="Thinking mode of reasoning templates.")
+
+
+def run_export(request: Request, host: PluginHost) -> ExportReport:
+    """Export as asked.
+
+    Raises:
+        RequestError: the request is wrong; nothing is written.
+    """
+    exporter: Exporter = host.catalog.get("exporter", str(request.peek("exporter", "merged")))
+    groups: dict[str, type] = {"model": ModelOptions, "export": ExportOptions, "template": TemplateChoice}
+    if exporter.options is not None:
+        groups[f"exporter {exporter.name}"] = exporter.options
+    resolved = resolve(request, groups)
+    model, options, chosen = (resolved.groups[name] for name in ("model", "export", "template"))
+    if not model.model_name_or_path:
+        raise RequestError("no model", where="model_name_or_path", fix="add --model_name_or_path FOLDER")
+    if not options.export_dir:
+        raise RequestError("no folder to write", where="export_dir", fix="add --export_dir FOLDER")
+    if options.export_legacy_format:
+        raise RequestError("pickled weights are not written", where="export_legacy_format", fix="leave it out")
+    located = locate(model, host.catalog)
+    check_weights(located.folder)
+    adapters = tuple(_adapter_folder(name) for name in model.adapter_name_or_path)
+    tokenizer, template = open_tokenizer(located, model, adapters, chosen, host)
+    context = ExportContext(
+        host, located, model, adapters, tokenizer, template, Path(options.export_dir), options.export_size * 1e9,
+        model.infer_dtype, resolved.groups.get(f"exporter {exporter.name}"),
+    )  # fmt: skip
+    report: ExportReport = load_ref(exporter.export)(context)
+    return report
+
+
+def _adapter_folder(name: str) -> Path:
+    from plugtune.training.checkpoint import choose
+
+    folder = Path(name)
+    if folder.name in ("latest", "last") and not folder.exists():
+        chosen, _ = choose(folder.parent, True)
+        assert chosen is not None
+        return chosen
+    if not (folder / "adapter_config.json").is_file():
+        raise RequestError(f"{folder} holds no adapter", where="adapter_name_or_path", why="there is no adapter_config.json")
+    return folder
+
+
+def open_tokenizer(
+    located: Located, model: ModelOptions, adapters: tuple[Path, ...], chosen: Any, host: PluginHost
+) -> tuple[Any, Any]:
+    """The tokenizer that goes with the weights, and the template on it (`None` if it has none and none was named)."""
+    from plugtune.modeling.tokenizer import load_tokenizer
+    from plugtune.templating.choose import bind
+
+    tokenizer = load_tokenizer(located, model)
+    trained = next((a for a in reversed(adapters) if (a / "tokenizer_config.json").is_file()), None)
+    if trained is not None:
+        tokenizer = load_tokenizer(Located(trained, None, located.config, located.family), model)
+    if chosen.template == "auto" and not getattr(tokenizer, "chat_template", None):
+        return tokenizer, None
+    template = bind(
+        chosen.template, host.catalog, tokenizer, enable_thinking=chosen.enable_thinking,
+        default_system=chosen.default_system,
+    )  # fmt: skip
+    return tokenizer, template

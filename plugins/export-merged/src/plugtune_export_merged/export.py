@@ -1,0 +1,135 @@
+"""Writes the merged model folder: weights streamed, then config, tokenizer and generation config; all or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from plugtune import RequestError
+from plugtune.inference.export import ExportContext, ExportReport
+from plugtune_export_merged.adapter import Adapter, read_adapter
+from plugtune_export_merged.weights import ShardWriter, base_shards, read_tensors
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def export(context: ExportContext) -> ExportReport:
+    """Merge and write.
+
+    Raises:
+        RequestError: the folder is taken, an adapter does not fit, or the base is quantized.
+    """
+    target = context.export_dir
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise RequestError(f"export_dir {target} is not empty", where="export_dir", fix="choose a new folder")
+    quantized = context.located.config.get("quantization_config")
+    if quantized and context.adapters:
+        raise RequestError(
+            f"the base is quantized ({quantized.get('quant_method')}) and an adapter cannot be merged into it exactly",
+            fix="merge into the unquantized base, or serve the adapter as it is",
+        )  # fmt: skip
+    staging = target.with_name(f".{target.name}.part")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        files, total = _write_weights(context, staging)
+        _write_rest(context, staging)
+        for path in staging.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        if target.exists():
+            target.rmdir()
+        staging.rename(target)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return ExportReport(target, files, total)
+
+
+def _write_weights(context: ExportContext, folder: Path) -> tuple[list[str], int]:
+    source = _plain_base(context, folder)
+    adapters = [read_adapter(path) for path in context.adapters]
+    tied = bool(context.located.config.get("tie_word_embeddings"))
+    wanted = DTYPES.get(context.dtype)
+    writer = ShardWriter(folder, int(context.shard_bytes))
+    seen: set[str] = set()
+    for name, tensor in read_tensors(base_shards(source)):
+        seen.add(name)
+        for adapter in adapters:
+            tensor = adapter.apply(name, tensor)
+        writer.add(name, tensor.to(wanted) if wanted is not None and tensor.is_floating_point() else tensor)
+    _check_all_used(adapters, seen, tied)
+    files = writer.close()
+    shutil.rmtree(folder / ".base", ignore_errors=True)
+    return files, writer.total
+
+
+def _plain_base(context: ExportContext, folder: Path) -> Path:
+    """The base as safetensors; a GGUF file is unpacked first."""
+    if context.located.gguf_file is None:
+        return context.located.folder
+    from plugtune.modeling.load import load_model
+    from plugtune.modeling.request import ModelRequest
+
+    model = load_model(ModelRequest(context.located, context.model_options, "float32"), context.host)
+    unpacked = folder / ".base"
+    model.save_pretrained(unpacked)
+    for name in ("config.json", "generation_config.json"):
+        if (unpacked / name).is_file():
+            shutil.copy(unpacked / name, folder / name)
+    return unpacked
+
+
+def _check_all_used(adapters: list[Adapter], seen: set[str], tied: bool) -> None:
+    for adapter in adapters:
+        unused = sorted(adapter.names - seen)
+        if tied and unused == ["lm_head.weight"]:
+            raise RequestError(
+                "the adapter changes lm_head, which this base shares with its input embeddings",
+                why="merging it would change the embeddings too", fix="serve the adapter as it is",
+            )  # fmt: skip
+        if unused:
+            raise RequestError(
+                f"the adapter changes weights that the base does not have: {', '.join(unused[:3])}",
+                where="adapter_name_or_path", fix="give the base model that it was trained on",
+            )  # fmt: skip
+
+
+def _write_rest(context: ExportContext, folder: Path) -> None:
+    tokenizer = context.tokenizer
+    if context.template is not None:
+        tokenizer.chat_template = context.template.chat_template()
+    tokenizer.save_pretrained(folder)
+    if not (folder / "config.json").is_file():
+        config = dict(context.located.config)
+        if context.dtype in DTYPES:
+            config.pop("torch_dtype", None)
+            config["dtype"] = context.dtype
+        config["use_cache"] = True
+        (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")
+    _write_generation_config(context, folder)
+
+
+def _write_generation_config(context: ExportContext, folder: Path) -> None:
+    path = folder / "generation_config.json"
+    source = context.located.folder / "generation_config.json"
+    values: dict[str, Any] = {}
+    for candidate in (path, source):
+        if candidate.is_file():
+            values = json.loads(candidate.read_text(encoding="utf-8"))
+            break
+    tokenizer = context.tokenizer
+    stops = set(context.template.stop_token_ids() if context.template is not None else ())
+    known = values.get("eos_token_id", tokenizer.eos_token_id)
+    stops |= set(known if isinstance(known, list) else [known]) - {None}
+    if stops:
+        values["eos_token_id"] = sorted(stops) if len(stops) > 1 else next(iter(stops))
+    for key in ("bos_token_id", "pad_token_id"):
+        if values.get(key) is None and getattr(tokenizer, key) is not None:
+            values[key] = getattr(tokenizer, key)
+    path.write_text(json.dumps(values, indent=2), encoding="utf-8")

@@ -1,0 +1,74 @@
+"""Streams safetensors in and out: one tensor read, changed and put into the current output shard at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from plugtune import RequestError
+
+
+def base_shards(folder: Path) -> list[Path]:
+    """The base's weight files in order."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise RequestError(f"{folder} holds no safetensors weights", where="model_name_or_path",
+                           fix="convert pickled weights first; they are never loaded here")  # fmt: skip
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        used = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        files = [file for file in files if file.name in used]
+    return files
+
+
+def read_tensors(files: list[Path]) -> Iterator[tuple[str, torch.Tensor]]:
+    """(name, tensor) one by one; a tensor is read when it is its turn."""
+    for file in files:
+        with safe_open(file, framework="pt", device="cpu") as shard:
+            for name in shard.keys():  # noqa: SIM118 - a safetensors handle is no mapping
+                yield name, shard.get_tensor(name)
+
+
+class ShardWriter:
+    """Collects tensors and writes a shard whenever the next one would exceed the size."""
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self.folder, self.limit = folder, limit
+        self.pending: dict[str, torch.Tensor] = {}
+        self.size, self.total = 0, 0
+        self.shards: list[list[str]] = []
+
+    def add(self, name: str, tensor: torch.Tensor) -> None:
+        """Take one tensor."""
+        size = tensor.numel() * tensor.element_size()
+        if self.pending and self.size + size > self.limit:
+            self._flush()
+        self.pending[name] = tensor.contiguous()
+        self.size += size
+        self.total += size
+
+    def _flush(self) -> None:
+        self.shards.append(list(self.pending))
+        save_file(self.pending, self.folder / f"part-{len(self.shards):05d}.safetensors", metadata={"format": "pt"})
+        self.pending, self.size = {}, 0
+
+    def close(self) -> list[str]:
+        """Write the rest, give the files their names, write the index; returns the file names."""
+        if self.pending:
+            self._flush()
+        count = len(self.shards)
+        names, weight_map = [], {}
+        for number, tensors in enumerate(self.shards, 1):
+            name = "model.safetensors" if count == 1 else f"model-{number:05d}-of-{count:05d}.safetensors"
+            (self.folder / f"part-{number:05d}.safetensors").rename(self.folder / name)
+            names.append(name)
+            weight_map.update(dict.fromkeys(tensors, name))
+        if count > 1:
+            index = {"metadata": {"total_size": self.total}, "weight_map": weight_map}
+            (self.folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
+        return names
