@@ -94,16 +94,14 @@ def open_engine(model: Any, chosen: Any, host: Any) -> Engine:
     """
     from pathlib import Path
 
-    from transformers.utils import logging as transformers_logging
-
     from plugtune.errors import RequestError
     from plugtune.inference.export import open_tokenizer
     from plugtune.modeling.load import load_model
     from plugtune.modeling.locate import locate
     from plugtune.modeling.request import ModelRequest
+    from plugtune.training.quiet import silence
 
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    silence()
     located = locate(model, host.catalog)
     adapters = tuple(Path(name) for name in model.adapter_name_or_path)
     tokenizer, template = open_tokenizer(located, model, adapters, chosen, host)

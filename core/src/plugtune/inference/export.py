@@ -115,7 +115,9 @@ def open_tokenizer(
     """The tokenizer that goes with the weights, and the template on it (`None` if it has none and none was named)."""
     from plugtune.modeling.tokenizer import load_tokenizer
     from plugtune.templating.choose import bind
+    from plugtune.training.quiet import silence
 
+    silence()
     tokenizer = load_tokenizer(located, model)
     trained = next((a for a in reversed(adapters) if (a / "tokenizer_config.json").is_file()), None)
     if trained is not None:

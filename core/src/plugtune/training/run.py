@@ -99,7 +99,9 @@ def prepare_rows(run: Run) -> None:
     from plugtune.data.pipeline import prepare
     from plugtune.modeling.tokenizer import load_tokenizer
     from plugtune.templating.choose import bind, mismatch
+    from plugtune.training.quiet import silence
 
+    silence()
     plan = run.plan
     run.tokenizer = load_tokenizer(run.located, plan.model)
     if plan.stage.rows != "document":
@@ -164,7 +166,6 @@ def _tell_choices(plan: Plan) -> None:
 def _make_trainer(run: Run) -> Any:
     import torch
     from transformers import set_seed
-    from transformers.utils import logging as transformers_logging
 
     from plugtune.modeling.load import load_model
     from plugtune.modeling.methods import MethodContext
@@ -173,8 +174,6 @@ def _make_trainer(run: Run) -> Any:
     from plugtune.training.arguments import make_arguments
     from plugtune.training.context import TrainerContext
 
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
     plan = run.plan
     set_seed(plan.run.seed)
     precision = choose_precision(plan)

@@ -1,0 +1,31 @@
+"""Keeps the chatter of libraries out of a run's page. Only messages that say nothing about the user's run are silenced."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+
+NOISE = (
+    "Failed to load CPU gemm_4bit_forward",  # an optional download of bitsandbytes
+    "is deprecated and will be removed in v6",  # names that core still uses for older transformers 5
+    "pin_memory",
+)
+
+
+class _Filter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not any(noise in record.getMessage() for noise in NOISE)
+
+
+def silence() -> None:
+    """Filter known noise; may be called again."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    for noise in NOISE:
+        warnings.filterwarnings("ignore", message=f".*{noise}.*")
+    for name in ("bitsandbytes", "bitsandbytes.backends.cpu.ops", "bitsandbytes.cextension"):
+        logging.getLogger(name).addFilter(_Filter())
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
