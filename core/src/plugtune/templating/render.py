@@ -54,8 +54,9 @@ def render(template: ChatTemplate, conversation: Conversation, options: RenderOp
         if message.role == "assistant":
             if not asked:
                 raise RowError("an answer stands where a question is expected", field="messages")
-            answer = _answer(template, message, options, style_name, last=index == last_answer and not generation)
-            turns.append(Turn(pending, answer, message.train))
+            last = index == last_answer and not generation
+            given, answer = _answer(template, message, options, style_name, last=last)
+            turns.append(Turn(pending + given, answer, message.train))
             pending, asked = [], False
         elif message.role == "tool":
             pending += fill(template.tool or template.user, message.content, index // 2)
@@ -80,30 +81,38 @@ def _style(name: str, template: str):  # type: ignore[no-untyped-def]
     return STYLES[name]
 
 
-def _answer(template: ChatTemplate, message: Message, options: RenderOptions, style: str, *, last: bool) -> list[Piece]:
+def _answer(
+    template: ChatTemplate, message: Message, options: RenderOptions, style: str, *, last: bool
+) -> tuple[list[Piece], list[Piece]]:
+    """What the answer adds to its prompt (empty thoughts that are given, not learnt), and the answer itself."""
     content = message.content
     if message.tool_calls:
         written = _style(style, template.name).calls(message.tool_calls)
         content = f"{content}\n{written}" if content else written
-    content = _with_thoughts(template, content, message.reasoning, options, last=last)
+    thoughts, content = _thoughts(template, content, message.reasoning, options, last=last)
     pieces = template.tool_call if message.tool_calls and template.tool_call else template.assistant
-    return fill(pieces, content)
+    answer = fill(pieces, content)
+    # Empty thoughts are a piece of their own: at inference they are either given or generated as such.
+    return ([], thoughts + answer) if options.enable_thinking else (thoughts, answer)
 
 
-def _with_thoughts(
+def _thoughts(
     template: ChatTemplate, content: str, reasoning: str | None, options: RenderOptions, *, last: bool
-) -> str:
+) -> tuple[list[Piece], str]:
+    """Empty thoughts to put before an answer without any, and the answer with or without its own."""
     if template.thinking is None:
-        return content
+        return [], content
     opening, closing = template.thinking
     if reasoning:
         content = f"{opening}{reasoning}{closing}{content}"
     if template.reasoning != "strip-history":
-        return content
-    bare_open, bare_close = opening.strip(), closing.strip()
-    if bare_open in content and bare_close in content:
-        return content if last else content.split(bare_close, 1)[1].lstrip("\n")
-    return f"{opening}{closing}{content}" if last else content
+        return [], content
+    has_thoughts = opening.strip() in content and closing.strip() in content
+    if has_thoughts and last and options.enable_thinking:
+        return [], content
+    if has_thoughts:
+        content = content.split(closing.strip(), 1)[1].lstrip("\n")
+    return [opening + closing] if last else [], content
 
 
 def _thinking_off(template: ChatTemplate, options: RenderOptions) -> list[Piece]:
