@@ -85,6 +85,8 @@ def enable(model: Any) -> bool:
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     before = base.config._attn_implementation
+    if before == NAME:
+        return True
     if before != "sdpa":
         return False
     register()

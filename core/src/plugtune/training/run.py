@@ -141,11 +141,10 @@ def run_training(request: Request, host: PluginHost) -> dict[str, Any]:
     """A whole run; returns what `run.json` holds."""
     run = start(request, host)
     prepare_rows(run)
-    _tell_choices(run.plan)
-    told = len(run.plan.choices)
+    _tell(run.plan)
+    choices, notes = len(run.plan.choices), len(run.plan.notes)
     trainer = _make_trainer(run)
-    for choice in run.plan.choices[told:]:
-        say(f"{choice.what}: {choice.value} ({choice.why})")
+    _tell(run.plan, choices, notes)
     try:
         _work(run, trainer)
     except OSError as error:
@@ -156,15 +155,15 @@ def run_training(request: Request, host: PluginHost) -> dict[str, Any]:
     return _finish(run)
 
 
-def _tell_choices(plan: Plan) -> None:
-    for choice in plan.choices:
+def _tell(plan: Plan, choices: int = 0, notes: int = 0) -> None:
+    """Say the choices and notes that were made since the given counts."""
+    for choice in plan.choices[choices:]:
         say(f"{choice.what}: {choice.value} ({choice.why})")
-    for note in plan.notes:
+    for note in plan.notes[notes:]:
         say(f"note: {note}")
 
 
 def _make_trainer(run: Run) -> Any:
-    import torch
     from transformers import set_seed
 
     from plugtune.modeling.load import load_model
@@ -193,7 +192,6 @@ def _make_trainer(run: Run) -> Any:
         model.enable_input_require_grads()
     run.host.hook.plugtune_model_loaded(model=model, plan=plan)
     arguments = make_arguments(plan, precision={"bf16": precision.bf16, "fp16": precision.fp16}, checkpointing=checkpointing)
-    torch.use_deterministic_algorithms(False)
     return load_ref(plan.stage.trainer)(
         TrainerContext(
             plan, model, run.tokenizer, run.template, arguments, run.rows.train, run.rows.evaluation, _callbacks(run)
@@ -296,7 +294,7 @@ def dry_run(request: Request, host: PluginHost) -> dict[str, Any]:
 
     run = start(request, host)
     prepare_rows(run)
-    _tell_choices(run.plan)
+    _tell(run.plan)
     return {
         "stage": run.plan.stage.name,
         "method": run.plan.method.name,

@@ -1,0 +1,68 @@
+"""Start-up with 200 plugins: processor time of whole `plugtune` processes, medians of seven. `make bench`"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+COUNT, RUNS = 200, 7
+CODE = """
+import plugtune
+@plugtune.hookimpl
+def plugtune_templates():
+    return [plugtune.ChatTemplate(name="bench{n}", summary="benchmark template {n}")]
+"""
+
+
+def install(site: Path) -> None:
+    """Two hundred distributions with a plugin each, as an installer leaves them."""
+    for n in range(COUNT):
+        package = site / f"plugtune_bench{n}"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(CODE.replace("{n}", str(n)), encoding="utf-8")
+        info = site / f"plugtune_bench{n}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: plugtune-bench{n}\nVersion: 1.0\nSummary: b\n", encoding="utf-8")
+        (info / "entry_points.txt").write_text(
+            f"[plugtune]\nbench{n} = plugtune_bench{n}\n[plugtune.api]\nbench{n} = v1_0\n", encoding="utf-8"
+        )
+
+
+def cpu_ms(arguments: list[str], env: dict[str, str]) -> float:
+    """User and system time of one process, in milliseconds."""
+    process = subprocess.Popen([sys.executable, *arguments], env=env, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{arguments} ended with status {process.returncode}")
+    return 1000 * (usage.ru_utime + usage.ru_stime)
+
+
+def main() -> None:
+    """Measure and print a table; `--json FILE` keeps the figures."""
+    with tempfile.TemporaryDirectory() as folder:
+        site, cache = Path(folder) / "site", Path(folder) / "cache"
+        install(site)
+        env = {**os.environ, "PYTHONPATH": str(site), "PLUGTUNE_CACHE_DIR": str(cache)}
+        program = ["-m", "plugtune"]
+        figures = {"plugtune list, first time": cpu_ms([*program, "list"], env)}
+        commands = {
+            "plugtune --help": [*program, "--help"], "plugtune list": [*program, "list"],
+            "plugtune plugins": [*program, "plugins"], "plugtune train --help": [*program, "train", "--help"],
+            "python -c pass": ["-c", "pass"], "python -c 'import click'": ["-c", "import click"],
+        }  # fmt: skip
+        for name, arguments in commands.items():
+            figures[name] = statistics.median(cpu_ms(arguments, env) for _ in range(RUNS))
+    for name, value in figures.items():
+        print(f"{name:30} {value:7.1f} ms of processor time")
+    if "--json" in sys.argv:
+        Path(sys.argv[sys.argv.index("--json") + 1]).write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
