@@ -35,7 +35,7 @@ test-fast: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy core/src plugins/*/src contrib_templates/src
+	$(BIN)/mypy -p plugtune
 
 bench: setup
 	$(BIN)/python bench/startup.py

@@ -27,7 +27,9 @@ def install(site: Path) -> None:
         (package / "__init__.py").write_text(CODE.replace("{n}", str(n)), encoding="utf-8")
         info = site / f"plugtune_bench{n}-1.0.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: plugtune-bench{n}\nVersion: 1.0\nSummary: b\n", encoding="utf-8")
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: plugtune-bench{n}\nVersion: 1.0\nSummary: b\n", encoding="utf-8"
+        )
         (info / "entry_points.txt").write_text(
             f"[plugtune]\nbench{n} = plugtune_bench{n}\n[plugtune.api]\nbench{n} = v1_0\n", encoding="utf-8"
         )

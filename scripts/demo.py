@@ -36,7 +36,15 @@ def main() -> int:
         "--per_device_train_batch_size", "4", "--learning_rate", "1e-3", "--num_train_epochs", "6",
         "--lr_scheduler_type", "cosine", "--logging_steps", "2", "--plot_loss", "--overwrite_output_dir",
     )  # fmt: skip
-    run("export", "--model_name_or_path", model, "--adapter_name_or_path", work / "adapter", "--export_dir", work / "merged")
+    run(
+        "export",
+        "--model_name_or_path",
+        model,
+        "--adapter_name_or_path",
+        work / "adapter",
+        "--export_dir",
+        work / "merged",
+    )
     after = ask(work / "merged")
     for question in QUESTIONS:
         print(f"\n{question}\n  before: {before[question]}\n  after:  {after[question]}")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from plugtune.plugins.host import PluginHost
 from plugtune.plugins.policy import Policy
 
@@ -50,11 +49,19 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
-    corpus = [Path(__file__).read_text(encoding="utf-8"), "The quick brown fox answers questions.", "你好，我是一个助手。"]
+    corpus = [
+        Path(__file__).read_text(encoding="utf-8"),
+        "The quick brown fox answers questions.",
+        "你好，我是一个助手。",
+    ]
     specials = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    backend.train_from_iterator(corpus, trainers.BpeTrainer(vocab_size=600, special_tokens=specials, initial_alphabet=alphabet))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="<|im_end|>", pad_token="</s>")
+    backend.train_from_iterator(
+        corpus, trainers.BpeTrainer(vocab_size=600, special_tokens=specials, initial_alphabet=alphabet)
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", eos_token="<|im_end|>", pad_token="</s>"
+    )
     tokenizer.chat_template = CHATML
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
@@ -78,7 +85,9 @@ def tokenizer(model_dir: Path) -> Any:
 def plugtune() -> Any:
     """Runs the installed program in a process of its own."""
 
-    def call(*args: object, env: dict[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def call(
+        *args: object, env: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "plugtune", *map(str, args)], capture_output=True, text=True, cwd=cwd,
             env={**os.environ, "OMP_NUM_THREADS": "2", **(env or {})}, timeout=600, check=False,

@@ -17,9 +17,14 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    rows = [{"instruction": f"Question {n} " + "word " * (n % 7), "input": "", "output": f"Answer {n} " + "yes " * (n % 5)} for n in range(40)]
+    rows = [
+        {"instruction": f"Question {n} " + "word " * (n % 7), "input": "", "output": f"Answer {n} " + "yes " * (n % 5)}
+        for n in range(40)
+    ]
     (folder / "mini.json").write_text(json.dumps(rows), encoding="utf-8")
-    (folder / "texts.txt").write_text("\n".join(f"Document {n} says hello to everybody." for n in range(60)), encoding="utf-8")
+    (folder / "texts.txt").write_text(
+        "\n".join(f"Document {n} says hello to everybody." for n in range(60)), encoding="utf-8"
+    )
     (folder / "dataset_info.json").write_text(
         json.dumps({"mini": {"file_name": "mini.json"}, "alpaca_gpt4_zh": {"file_name": "mini.json"},
                     "texts": {"file_name": "texts.txt", "formatting": "text"}})
@@ -43,12 +48,35 @@ def losses(output: Path) -> list[float]:
 
 
 def test_train_merge_chat(plugtune, model_dir, data_dir, tmp_path):
-    done = train(plugtune, model_dir, data_dir, tmp_path / "run", "--plot_loss", "--max_steps", 8, "--report_to", "tensorboard", "--logging_dir", tmp_path / "tb", "--val_size", 4, "--do_eval")
+    done = train(
+        plugtune,
+        model_dir,
+        data_dir,
+        tmp_path / "run",
+        "--plot_loss",
+        "--max_steps",
+        8,
+        "--report_to",
+        "tensorboard",
+        "--logging_dir",
+        tmp_path / "tb",
+        "--val_size",
+        4,
+        "--do_eval",
+    )
     output = tmp_path / "run"
     assert len(done.stderr.splitlines()) < 60, "a good run prints a page"
     assert losses(output)[-1] < losses(output)[0]
     left = {p.name for p in output.iterdir()}
-    assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "run.json", "all_results.json", "training_loss.png", "trainer_log.jsonl"} <= left
+    assert {
+        "adapter_model.safetensors",
+        "adapter_config.json",
+        "tokenizer.json",
+        "run.json",
+        "all_results.json",
+        "training_loss.png",
+        "trainer_log.jsonl",
+    } <= left
     assert list((tmp_path / "tb").glob("events.out.tfevents*"))
     report = json.loads((output / "run.json").read_text(encoding="utf-8"))
     assert report["template"]["name"] == "auto"
@@ -57,10 +85,22 @@ def test_train_merge_chat(plugtune, model_dir, data_dir, tmp_path):
     assert report["data"]["sets"][0]["read"] == 40
     assert report["metrics"]["eval_loss"] > 0
     entry = json.loads((output / "trainer_log.jsonl").read_text().splitlines()[2])
-    assert {"current_steps", "total_steps", "loss", "lr", "epoch", "percentage", "elapsed_time", "remaining_time", "throughput"} <= set(entry)
+    assert {
+        "current_steps",
+        "total_steps",
+        "loss",
+        "lr",
+        "epoch",
+        "percentage",
+        "elapsed_time",
+        "remaining_time",
+        "throughput",
+    } <= set(entry)
 
     merged = tmp_path / "merged"
-    exported = plugtune("export", "--model_name_or_path", model_dir, "--adapter_name_or_path", output, "--export_dir", merged, "--json")
+    exported = plugtune(
+        "export", "--model_name_or_path", model_dir, "--adapter_name_or_path", output, "--export_dir", merged, "--json"
+    )
     assert json.loads(exported.stdout)["files"] == ["model.safetensors"], exported.stderr
     same = ["--do_sample", "false", "--max_new_tokens", 12, "--prompt", "Question 3", "--json"]
     with_adapter = plugtune("chat", "--model_name_or_path", model_dir, "--adapter_name_or_path", output, *same)
@@ -69,9 +109,15 @@ def test_train_merge_chat(plugtune, model_dir, data_dir, tmp_path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(merged)
-    ids = tokenizer.apply_chat_template([{"role": "user", "content": "Question 3"}], add_generation_prompt=True, return_tensors="pt", return_dict=False)
-    answer = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32).generate(ids, do_sample=False, max_new_tokens=12)
-    assert tokenizer.decode(answer[0, ids.shape[1]:], skip_special_tokens=True) == json.loads(alone.stdout)[0]["answer"]
+    ids = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Question 3"}], add_generation_prompt=True, return_tensors="pt", return_dict=False
+    )
+    answer = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32).generate(
+        ids, do_sample=False, max_new_tokens=12
+    )
+    assert (
+        tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True) == json.loads(alone.stdout)[0]["answer"]
+    )
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -96,7 +142,23 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_bit_by_bit(plugtune, model_
 @pytest.mark.parametrize("method", ["full", "freeze", "lora"])
 def test_pretraining_with_every_method(plugtune, model_dir, data_dir, tmp_path, method):
     extra = ("--freeze_trainable_layers", 1) if method == "freeze" else ()
-    train(plugtune, model_dir, data_dir, tmp_path / "run", "--stage", "pt", "--dataset", "texts", "--cutoff_len", 64, "--finetuning_type", method, "--num_train_epochs", 2, *extra)
+    train(
+        plugtune,
+        model_dir,
+        data_dir,
+        tmp_path / "run",
+        "--stage",
+        "pt",
+        "--dataset",
+        "texts",
+        "--cutoff_len",
+        64,
+        "--finetuning_type",
+        method,
+        "--num_train_epochs",
+        2,
+        *extra,
+    )
     assert losses(tmp_path / "run")[-1] < losses(tmp_path / "run")[0]
 
 
@@ -116,7 +178,19 @@ def test_the_tutorials_script_runs_as_printed(plugtune, model_dir, data_dir, tmp
 
 
 def test_a_dry_run_says_everything_and_loads_no_weights(plugtune, model_dir, data_dir, tmp_path):
-    done = plugtune("train", "--do_train", "--model_name_or_path", model_dir, "--dataset", "mini", "--dataset_dir", data_dir, "--output_dir", tmp_path / "x", "--dry-run")
+    done = plugtune(
+        "train",
+        "--do_train",
+        "--model_name_or_path",
+        model_dir,
+        "--dataset",
+        "mini",
+        "--dataset_dir",
+        data_dir,
+        "--output_dir",
+        tmp_path / "x",
+        "--dry-run",
+    )
     answer = json.loads(done.stdout)
     assert answer["stage"] == "sft"
     assert answer["data"]["sets"][0]["kept"] == 40
@@ -141,7 +215,19 @@ WRONG = [
 @pytest.mark.parametrize(("flags", "message"), WRONG)
 def test_a_wrong_request_gets_one_clear_message(plugtune, model_dir, data_dir, tmp_path, flags, message):
     (tmp_path / "out").mkdir()
-    done = plugtune("train", "--do_train", "--model_name_or_path", model_dir, "--dataset", "mini", "--dataset_dir", data_dir, "--output_dir", tmp_path / "out", *flags.split())
+    done = plugtune(
+        "train",
+        "--do_train",
+        "--model_name_or_path",
+        model_dir,
+        "--dataset",
+        "mini",
+        "--dataset_dir",
+        data_dir,
+        "--output_dir",
+        tmp_path / "out",
+        *flags.split(),
+    )
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -149,7 +235,18 @@ def test_a_wrong_request_gets_one_clear_message(plugtune, model_dir, data_dir, t
 
 def test_an_output_folder_with_other_content_is_not_touched(plugtune, model_dir, data_dir, tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
-    done = plugtune("train", "--do_train", "--model_name_or_path", model_dir, "--dataset", "mini", "--dataset_dir", data_dir, "--output_dir", tmp_path)
+    done = plugtune(
+        "train",
+        "--do_train",
+        "--model_name_or_path",
+        model_dir,
+        "--dataset",
+        "mini",
+        "--dataset_dir",
+        data_dir,
+        "--output_dir",
+        tmp_path,
+    )
     assert done.returncode == 2
     assert "holds other files" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
-
+from plugtune.capabilities import load_ref
 from plugtune.errors import RequestError
 from plugtune.inference.export import run_export
 from plugtune.modeling.locate import check_weights
 from plugtune.modeling.methods import MethodContext, check_targets
 from plugtune.options.groups import ModelOptions
 from plugtune.options.reader import read_request
-from plugtune.capabilities import load_ref
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 
 def prepared(host, model, name: str, **options):
@@ -40,7 +39,16 @@ def test_full_trains_everything(host, model):
 
 
 def test_freeze_trains_the_last_or_first_blocks_and_extras(host, model):
-    names = trained(prepared(host, model, "freeze", freeze_trainable_layers=1, freeze_trainable_modules=["mlp"], freeze_extra_modules=["norm"]))
+    names = trained(
+        prepared(
+            host,
+            model,
+            "freeze",
+            freeze_trainable_layers=1,
+            freeze_trainable_modules=["mlp"],
+            freeze_extra_modules=["norm"],
+        )
+    )
     assert names == {f"model.layers.1.mlp.{n}_proj.weight" for n in ("gate", "up", "down")} | {"model.norm.weight"}
     assert all(".layers.0." in n for n in trained(prepared(host, model, "freeze", freeze_trainable_layers=-1)))
     with pytest.raises(RequestError, match="no module is named 'mpl'"):
@@ -49,7 +57,15 @@ def test_freeze_trains_the_last_or_first_blocks_and_extras(host, model):
 
 def test_lora_targets_every_linear_layer_but_the_head(host, model):
     names = trained(prepared(host, model, "lora"))
-    assert {n.split(".lora_")[0].rpartition(".")[2] for n in names} == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert {n.split(".lora_")[0].rpartition(".")[2] for n in names} == {
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    }
     assert not any("lm_head" in n for n in names)
 
 
@@ -58,7 +74,9 @@ def test_a_misspelt_target_offers_near_names(model):
         check_targets(model, ["q_prj"], None, "lora_target")
 
 
-@pytest.mark.parametrize("options", [{}, {"use_rslora": True}, {"use_dora": True}, {"additional_target": ["embed_tokens"]}])
+@pytest.mark.parametrize(
+    "options", [{}, {"use_rslora": True}, {"use_dora": True}, {"additional_target": ["embed_tokens"]}]
+)
 def test_a_streamed_merge_equals_peft_and_the_unmerged_model(host, model_dir, tmp_path, options):
     torch.manual_seed(1)
     base = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
@@ -72,7 +90,9 @@ def test_a_streamed_merge_equals_peft_and_the_unmerged_model(host, model_dir, tm
     adapted.save_pretrained(tmp_path / "adapter")
     ids = torch.tensor([[5, 9, 20, 31]])
     expected = adapted.eval()(input_ids=ids).logits
-    request = read_request(f"--model_name_or_path {source} --adapter_name_or_path {tmp_path / 'adapter'} --export_dir {tmp_path / 'out'}".split())
+    request = read_request(
+        f"--model_name_or_path {source} --adapter_name_or_path {tmp_path / 'adapter'} --export_dir {tmp_path / 'out'}".split()
+    )
     report = run_export(request, host)
     assert report.folder == tmp_path / "out"
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
@@ -118,7 +138,12 @@ def test_an_export_never_writes_into_a_taken_folder_nor_leaves_half_a_one(host, 
     bad.mkdir()
     (bad / "adapter_config.json").write_text("{")
     with pytest.raises(RequestError, match="cannot be read"):
-        run_export(read_request(f"--model_name_or_path {model_dir} --adapter_name_or_path {bad} --export_dir {tmp_path / 'new'}".split()), host)
+        run_export(
+            read_request(
+                f"--model_name_or_path {model_dir} --adapter_name_or_path {bad} --export_dir {tmp_path / 'new'}".split()
+            ),
+            host,
+        )
     assert not (tmp_path / "new").exists()
     assert not (tmp_path / ".new.part").exists()
 

@@ -230,6 +230,4 @@ class Command:
     target: Ref
 
 
-Capability = (
-    ModelFamily | ChatTemplate | DatasetFormat | Stage | TuningMethod | Exporter | Hub | DatasetEntry | Command
-)
+Capability = ModelFamily | ChatTemplate | DatasetFormat | Stage | TuningMethod | Exporter | Hub | DatasetEntry | Command

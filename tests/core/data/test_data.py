@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from plugtune.data.encoding import Dropped, EncoderContext
 from plugtune.data.lengths import LengthRules, assemble, share
 from plugtune.data.packing import first_fit_decreasing
@@ -81,7 +80,10 @@ def test_all_file_types_give_the_same_rows(tmp_path):
     write(tmp_path / "a.jsonl", "\n".join(json.dumps(r) for r in rows))
     write(tmp_path / "a.csv", 'instruction,output\n你好,a\nb,"c\nd"\n')
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
-    with pa.OSFile(str(tmp_path / "a.arrow"), "wb") as sink, pa.ipc.new_file(sink, pa.Table.from_pylist(rows).schema) as out:
+    with (
+        pa.OSFile(str(tmp_path / "a.arrow"), "wb") as sink,
+        pa.ipc.new_file(sink, pa.Table.from_pylist(rows).schema) as out,
+    ):
         out.write_table(pa.Table.from_pylist(rows))
     for kind in ("json", "jsonl", "csv", "parquet", "arrow"):
         assert [dict(r.values) for r in read_rows(tmp_path / f"a.{kind}")] == rows, kind
@@ -184,7 +186,9 @@ def test_streamed_rows_are_the_prepared_rows(host, tokenizer, tmp_path):
     write(tmp_path / "a.json", [{**ROW, "input": str(n)} for n in range(20)])
     options = {"dataset": [str(tmp_path / "a.json")]}
     stream = prepared(host, tokenizer, tmp_path, **options, streaming=True, buffer_size=1).train
-    assert [r["input_ids"] for r in stream] == [r["input_ids"] for r in prepared(host, tokenizer, tmp_path, **options).train]
+    assert [r["input_ids"] for r in stream] == [
+        r["input_ids"] for r in prepared(host, tokenizer, tmp_path, **options).train
+    ]
 
 
 def test_a_long_row_is_cut_in_proportion_dropped_split_or_refused():
@@ -203,7 +207,10 @@ def test_a_long_row_is_cut_in_proportion_dropped_split_or_refused():
     assert set(masked[0].columns["labels"][:-30]) == {-100}
 
 
-@pytest.mark.parametrize(("source", "target", "room", "expected"), [(100, 10, 50, (40, 10)), (10, 100, 50, (10, 40)), (100, 100, 50, (25, 25))])
+@pytest.mark.parametrize(
+    ("source", "target", "room", "expected"),
+    [(100, 10, 50, (40, 10)), (10, 100, 50, (10, 40)), (100, 100, 50, (25, 25))],
+)
 def test_room_is_shared_between_prompt_and_answer(source, target, room, expected):
     assert share(source, target, room) == expected
 
@@ -237,7 +244,10 @@ def test_the_tutorials_two_csv_files_become_a_registered_set(plugtune, tmp_path)
 
 
 def test_a_file_is_recognised_and_registered_with_one_command(plugtune, tmp_path):
-    write(tmp_path / "mine.jsonl", json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}))
+    write(
+        tmp_path / "mine.jsonl",
+        json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}),
+    )
     done = plugtune("data", "add", tmp_path / "mine.jsonl", "--json")
     assert json.loads(done.stdout)["entry"]["formatting"] == "openai"
     page = json.loads(plugtune("data", "preview", "mine", "--dataset_dir", tmp_path, "--json").stdout)

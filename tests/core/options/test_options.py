@@ -7,7 +7,6 @@ import shlex
 from pathlib import Path
 
 import pytest
-
 from plugtune.errors import RequestError
 from plugtune.options.groups import TRAIN_GROUPS
 from plugtune.options.make_trainer_fields import fields
@@ -80,7 +79,12 @@ def test_later_sources_win_and_every_value_knows_its_place(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a: [1\nb: 2\n", "line 2"), ("a: 1\na: 2\n", "stands twice, first in line 1"), ("- 1\n", "name: value"), ("", "is empty")],
+    [
+        ("a: [1\nb: 2\n", "line 2"),
+        ("a: 1\na: 2\n", "stands twice, first in line 1"),
+        ("- 1\n", "name: value"),
+        ("", "is empty"),
+    ],
 )
 def test_a_broken_file_is_named_with_its_line(tmp_path: Path, text: str, message: str):
     file = tmp_path / "run.yaml"

@@ -40,8 +40,12 @@ def install(site: Path, name: str, code: str, *, api: str = "v1_0", requires: st
     info = site / f"dist_{module}-1.0.dist-info"
     info.mkdir()
     requirement = f"Requires-Dist: {requires}\n" if requires else ""
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: dist-{name}\nVersion: 1.0\nSummary: {name}\n{requirement}", encoding="utf-8")
-    (info / "entry_points.txt").write_text(f"[plugtune]\n{name} = {module}\n\n[plugtune.api]\n{name} = {api}\n", encoding="utf-8")
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: dist-{name}\nVersion: 1.0\nSummary: {name}\n{requirement}", encoding="utf-8"
+    )
+    (info / "entry_points.txt").write_text(
+        f"[plugtune]\n{name} = {module}\n\n[plugtune.api]\n{name} = {api}\n", encoding="utf-8"
+    )
     return package
 
 
@@ -131,7 +135,9 @@ def test_workers_are_held_to_the_plugins_of_the_process_that_started_them(tmp_pa
 HEAVY = ("torch", "transformers", "datasets", "peft", "trl", "pandas", "numpy", "gradio")
 
 
-@pytest.mark.parametrize("args", [["--help"], ["list"], ["list", "models"], ["plugins"], ["train", "--help"], ["export", "--help"]])
+@pytest.mark.parametrize(
+    "args", [["--help"], ["list"], ["list", "models"], ["plugins"], ["train", "--help"], ["export", "--help"]]
+)
 def test_help_and_listings_import_nothing_heavy(run, args):
     code = f"import sys; from plugtune.cli.main import run; run({args!r}); print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
     done = run("-c", code)

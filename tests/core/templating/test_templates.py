@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from plugtune.data.records import Conversation, Message, RowError, ToolCall
 from plugtune.errors import RequestError
 from plugtune.templating.auto import TokenizerTemplate
@@ -14,7 +13,9 @@ from plugtune.templating.jinja import to_jinja
 from plugtune.templating.load import load_template
 from plugtune.templating.verify import PROBES, first_difference
 
-CHAT = Conversation((Message("user", "Hi"), Message("assistant", "Hello!"), Message("user", "Bye"), Message("assistant", "See you.")))
+CHAT = Conversation(
+    (Message("user", "Hi"), Message("assistant", "Hello!"), Message("user", "Bye"), Message("assistant", "See you."))
+)
 
 
 def test_every_template_keeps_its_golden_examples(host):
@@ -25,7 +26,10 @@ def test_every_template_keeps_its_golden_examples(host):
 
 def test_an_example_that_does_not_hold_is_shown(tmp_path):
     file = tmp_path / "x.yaml"
-    file.write_text('user: "U: {{content}} A:"\nassistant: "{{content}}"\nexamples:\n- messages: [{role: user, content: a}, {role: assistant, content: b}]\n  text: "U: a B:b"\n', encoding="utf-8")
+    file.write_text(
+        'user: "U: {{content}} A:"\nassistant: "{{content}}"\nexamples:\n- messages: [{role: user, content: a}, {role: assistant, content: b}]\n  text: "U: a B:b"\n',
+        encoding="utf-8",
+    )
     assert "expected 'B:b', found 'A:b'" in failures(load_template(file))[0]
 
 
@@ -71,7 +75,9 @@ def test_a_named_template_equals_the_tokenizers_own_where_both_are_chatml(host, 
     assert bound.chat_template() == tokenizer.chat_template
 
 
-@pytest.mark.parametrize("name", ["qwen", "smollm2", "chatml", "llama2", "gemma", "mistral", "zephyr", "vicuna", "alpaca"])
+@pytest.mark.parametrize(
+    "name", ["qwen", "smollm2", "chatml", "llama2", "gemma", "mistral", "zephyr", "vicuna", "alpaca"]
+)
 def test_the_exported_jinja_gives_the_same_text_as_training(host, tokenizer, name):
     template = host.catalog.get("template", name)
     words = [w for w in template.stop if w not in tokenizer.get_vocab()]
@@ -95,7 +101,10 @@ def test_a_difference_between_template_and_tokenizer_is_shown_with_both_sides(ho
 
 def test_tool_calls_are_written_in_the_templates_style(host, tokenizer):
     call = Message("assistant", "", (ToolCall("f", {"x": 1}),))
-    chat = Conversation((Message("user", "go"), call, Message("tool", "done"), Message("assistant", "ok")), ({"name": "f", "parameters": {}},))
+    chat = Conversation(
+        (Message("user", "go"), call, Message("tool", "done"), Message("assistant", "ok")),
+        ({"name": "f", "parameters": {}},),
+    )
     text = BoundTemplate(host.catalog.get("template", "qwen"), tokenizer).text(chat)
     assert '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call><|im_end|>' in text
     assert "<tool_response>\ndone\n</tool_response>" in text
@@ -106,7 +115,14 @@ def test_thoughts_of_earlier_answers_are_left_out_and_empty_ones_are_given_when_
     from plugtune.templating.render import RenderOptions
 
     qwen3 = host.catalog.get("template", "qwen3")
-    chat = Conversation((Message("user", "a"), Message("assistant", "<think>\nhm\n</think>\n\nb"), Message("user", "c"), Message("assistant", "d")))
+    chat = Conversation(
+        (
+            Message("user", "a"),
+            Message("assistant", "<think>\nhm\n</think>\n\nb"),
+            Message("user", "c"),
+            Message("assistant", "d"),
+        )
+    )
     text = BoundTemplate(qwen3, tokenizer).text(chat)
     assert "hm" not in text
     encoded = BoundTemplate(qwen3, tokenizer, RenderOptions(enable_thinking=False)).encode([chat])[0]

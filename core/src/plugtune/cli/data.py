@@ -38,7 +38,9 @@ def _kind_of(spec: Any) -> str:
 @click.option("--model", help="Model folder; shows the rows as tokens, trained ones marked.")
 @click.option("--template", default="auto", help="Chat template for --model.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def preview(dataset: str, dataset_dir: str, page: int, rows: int, model: str | None, template: str, as_json: bool) -> None:
+def preview(
+    dataset: str, dataset_dir: str, page: int, rows: int, model: str | None, template: str, as_json: bool
+) -> None:
     """Page through the rows of DATASET (a name or a file) as the model will see them."""
     import dataclasses
 
@@ -70,7 +72,9 @@ def preview(dataset: str, dataset_dir: str, page: int, rows: int, model: str | N
             click.echo(f"  error: {entry['error']}")
         elif "tokens" in entry:
             text = "".join(click.style(t["text"], fg="green" if t["train"] else None) for t in entry["tokens"])
-            click.echo(text + f"\n  [{len(entry['tokens'])} tokens, {sum(t['train'] for t in entry['tokens'])} trained on]")
+            click.echo(
+                text + f"\n  [{len(entry['tokens'])} tokens, {sum(t['train'] for t in entry['tokens'])} trained on]"
+            )
         else:
             for message in entry["record"].get("messages", [entry["record"]]):
                 click.echo(f"  {message.get('role', '')}: {message.get('content', message)}")
@@ -95,7 +99,11 @@ def _encoder(host: Any, model: str, template: str) -> Any:
         if not isinstance(rows, list):
             return {"error": str(rows)}
         ids, labels = rows[0].columns["input_ids"], rows[0].columns["labels"]
-        return {"tokens": [{"id": i, "text": tokenizer.decode([i]), "train": t != -100} for i, t in zip(ids, labels, strict=True)]}
+        return {
+            "tokens": [
+                {"id": i, "text": tokenizer.decode([i]), "train": t != -100} for i, t in zip(ids, labels, strict=True)
+            ]
+        }
 
     return encode
 
@@ -124,7 +132,9 @@ def check(dataset: str, dataset_dir: str, as_json: bool) -> None:
     if as_json:
         emit_json(answer)
     else:
-        click.echo(f"{spec.name}: format {spec.format.name}, {count.read} rows, {count.kept} good, {count.bad_count} bad")
+        click.echo(
+            f"{spec.name}: format {spec.format.name}, {count.read} rows, {count.kept} good, {count.bad_count} bad"
+        )
         for problem in count.bad:
             click.echo(f"  {problem}")
     raise click.exceptions.Exit(2 if count.bad_count else 0)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib_metadata
 import os
 import platform
 import shutil
 from typing import Any
 
 import click
+import importlib_metadata
 
 from plugtune.cli.output import emit_json
 
@@ -24,7 +24,9 @@ def command(as_json: bool) -> None:
     report["disk_free_gb"] = round(shutil.disk_usage(os.getcwd()).free / 1e9, 1)
     report["memory_gb"] = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
     if report["disk_free_gb"] < 5:
-        report["problems"].append({"what": f"only {report['disk_free_gb']} GB of disk are free here", "fix": "free some space"})
+        report["problems"].append(
+            {"what": f"only {report['disk_free_gb']} GB of disk are free here", "fix": "free some space"}
+        )
     if as_json:
         emit_json(report)
     else:
@@ -47,7 +49,12 @@ def _packages(problems: list[dict[str, str]]) -> dict[str, str]:
             continue
         versions[requirement.name] = version
         if not requirement.specifier.contains(version, prereleases=True):
-            problems.append({"what": f"{requirement.name} {version} is outside {requirement.specifier}", "fix": f'pip install "{requirement}"'})
+            problems.append(
+                {
+                    "what": f"{requirement.name} {version} is outside {requirement.specifier}",
+                    "fix": f'pip install "{requirement}"',
+                }
+            )
     return versions
 
 
@@ -82,7 +89,9 @@ def _plugins(problems: list[dict[str, str]]) -> dict[str, str]:
 
 
 def _print(report: dict[str, Any]) -> None:
-    click.echo(f"Python {report['python']}, {report['memory_gb']} GB memory, {report['disk_free_gb']} GB disk free here")
+    click.echo(
+        f"Python {report['python']}, {report['memory_gb']} GB memory, {report['disk_free_gb']} GB disk free here"
+    )
     torch = report["torch"]
     if torch:
         device = f"{torch['devices']} CUDA devices" if torch["cuda_available"] else f"no CUDA: {torch['cuda_why_not']}"

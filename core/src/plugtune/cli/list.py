@@ -32,4 +32,7 @@ def command(kind: str | None, as_json: bool) -> None:
               [(k, r["name"], r["plugin"], r["version"], r["summary"]) for k, r in rows])  # fmt: skip
         click.echo(f"{len(index.rows('model'))} models: plugtune list models")
         return
-    table(["NAME", "PLUGIN", "VERSION", "SUMMARY"], [(r["name"], r["plugin"], r["version"], r["summary"]) for _, r in rows])
+    table(
+        ["NAME", "PLUGIN", "VERSION", "SUMMARY"],
+        [(r["name"], r["plugin"], r["version"], r["summary"]) for _, r in rows],
+    )

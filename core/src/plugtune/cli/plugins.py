@@ -19,7 +19,9 @@ def command(as_json: bool, trace: str | None) -> None:
     if trace:
         found = next((p for p in plugins if p["name"] == trace), None)
         if found is None:
-            raise PluginError(f"no plugin {trace!r} is installed", fix=did_you_mean(trace, [p["name"] for p in plugins]))
+            raise PluginError(
+                f"no plugin {trace!r} is installed", fix=did_you_mean(trace, [p["name"] for p in plugins])
+            )
         click.echo(found["trace"] or f"plugin {trace} is {found['status']}: {found['reason'] or 'no traceback'}")
         return
     if as_json:

@@ -32,7 +32,9 @@ def command(kind: str, name: str, as_json: bool) -> None:
         if key == "options":
             click.echo("options:")
             for option in value:
-                click.echo(f"  --{option['name']} {option['type'].upper()}  [default: {option['default']}]  {option['help']}")
+                click.echo(
+                    f"  --{option['name']} {option['type'].upper()}  [default: {option['default']}]  {option['help']}"
+                )
         elif value not in ("", None, [], {}, ()):
             click.echo(f"{key}: {value}")
 
@@ -46,7 +48,13 @@ def _capability(catalog: Any, kind: str, name: str) -> dict[str, Any]:
         values["options"] = [spec.as_json() for spec in specs_of(entry.item.options, f"{kind} {name}")]
     if kind == "family":
         values["models"] = [m.name for m in entry.item.models]
-    return {"kind": kind, "plugin": entry.plugin, "distribution": entry.distribution, "version": entry.version, **values}
+    return {
+        "kind": kind,
+        "plugin": entry.plugin,
+        "distribution": entry.distribution,
+        "version": entry.version,
+        **values,
+    }
 
 
 def _model(catalog: Any, name: str) -> dict[str, Any]:

@@ -52,6 +52,8 @@ def render_command(name: str, file: str, folder: str | None, as_json: bool) -> N
         from plugtune.templating.bound import BoundTemplate
 
         chat = BoundTemplate(template, tokenizer).encode([conversation])[0]
+        if isinstance(chat, RowError):
+            raise RequestError(f"the conversation cannot be written: {chat}", where=file)
         rows = assemble(chat, LengthRules(1 << 30))
         answer |= {k: rows[0].columns[k] for k in ("input_ids", "labels")} if isinstance(rows, list) else {}
     if as_json:

@@ -45,7 +45,11 @@ def _named(file: Path, values: Any) -> Row:
 
 def _value(values: Any, key: str, file: Path) -> Any:
     if key not in values:
-        raise RequestError(f"{file} has no column {key!r}", where="--on", fix=did_you_mean(key, values) or f"columns: {', '.join(values)}")
+        raise RequestError(
+            f"{file} has no column {key!r}",
+            where="--on",
+            fix=did_you_mean(key, values) or f"columns: {', '.join(values)}",
+        )
     return values[key]
 
 
@@ -74,7 +78,9 @@ def sharegpt_rows(
             entry["system"] = row[system]
         converted.append(entry)
     if not converted:
-        raise DataError("nothing was converted", why="; ".join(f"{n} rows: {r}" for r, n in skipped.items()) or "no rows match")
+        raise DataError(
+            "nothing was converted", why="; ".join(f"{n} rows: {r}" for r, n in skipped.items()) or "no rows match"
+        )
     return converted, skipped
 
 

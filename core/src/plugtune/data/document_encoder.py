@@ -43,8 +43,9 @@ class DocumentEncoder:
         blocks = [joined[i : i + self.cutoff] for i in range(0, whole, self.cutoff)]
         outcomes: list[EncodeOutcome] = [[] for _ in rows]
         if blocks:
-            outcomes[-1] = [EncodedRow({"input_ids": b, "labels": list(b)}) for b in blocks]
-            outcomes[-1][-1] = EncodedRow(outcomes[-1][-1].columns, cut_tokens=len(joined) - whole)
+            rows_out = [EncodedRow({"input_ids": b, "labels": list(b)}) for b in blocks]
+            rows_out[-1] = EncodedRow(rows_out[-1].columns, cut_tokens=len(joined) - whole)
+            outcomes[-1] = rows_out
         return outcomes
 
     def _alone(self, ids: list[int]) -> EncodeOutcome:
@@ -53,7 +54,9 @@ class DocumentEncoder:
         if self.policy == "drop":
             return Dropped(f"longer than cutoff_len {self.cutoff} (long_rows: drop)")
         if self.policy == "error":
-            return RowError(f"the document has {len(ids)} tokens and cutoff_len is {self.cutoff}", fix="raise cutoff_len")
+            return RowError(
+                f"the document has {len(ids)} tokens and cutoff_len is {self.cutoff}", fix="raise cutoff_len"
+            )
         if self.policy == "split":
             parts = [ids[i : i + self.cutoff] for i in range(0, len(ids), self.cutoff)]
             return [EncodedRow({"input_ids": p, "labels": list(p)}) for p in parts if len(p) > 1]

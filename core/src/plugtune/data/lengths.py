@@ -74,7 +74,9 @@ def _split(chat: TokenizedChat, rules: LengthRules, total: int) -> EncodeOutcome
     rows: list[EncodedRow] = []
     for group in groups:
         part = TokenizedChat(
-            [chat.turns[i] for i in group], [_is_trained(chat, i) for i in group], chat.tail if group is groups[-1] else []
+            [chat.turns[i] for i in group],
+            [_is_trained(chat, i) for i in group],
+            chat.tail if group is groups[-1] else [],
         )
         outcome = _cut(part, rules, sum(len(p) + len(a) for p, a in part.turns) + len(part.tail))
         if isinstance(outcome, list):

@@ -181,9 +181,7 @@ def _one_set(spec: DatasetSpec, options: DataOptions, encoder: Encoder, report: 
 def _outcomes(spec: DatasetSpec, options: DataOptions, work: _Work) -> Iterator[tuple[RawRow, Any]]:
     rows = raw_rows(spec, options.max_samples)
     first = list(islice(rows, PARALLEL_FROM))
-    workers = options.preprocessing_num_workers or (
-        min(os.cpu_count() or 1, 16) if len(first) == PARALLEL_FROM else 1
-    )
+    workers = options.preprocessing_num_workers or (min(os.cpu_count() or 1, 16) if len(first) == PARALLEL_FROM else 1)
 
     def batches() -> Iterator[list[RawRow]]:
         size = options.preprocessing_batch_size
@@ -223,9 +221,7 @@ def _in_processes(work: _Work, batches: Iterator[list[RawRow]], workers: int) ->
             yield from zip(batch, outcomes, strict=True)
 
 
-def _write_arrow(
-    path: Path, columns: Sequence[str], outcomes: Iterator[tuple[RawRow, Any]], count: SetReport
-) -> None:
+def _write_arrow(path: Path, columns: Sequence[str], outcomes: Iterator[tuple[RawRow, Any]], count: SetReport) -> None:
     import pyarrow as pa
 
     schema = pa.schema([(name, pa.list_(pa.int32())) for name in columns])

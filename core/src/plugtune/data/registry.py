@@ -23,7 +23,19 @@ from plugtune.errors import DataError, did_you_mean
 INFO = "dataset_info.json"
 SOURCES = ("hf_hub_url", "ms_hub_url", "script_url", "file_name")
 KEYS = (*SOURCES, "file_sha1", "subset", "folder", "split", "num_samples", "ranking", "formatting", "columns", "tags")
-COLUMNS = ("prompt", "query", "response", "history", "messages", "system", "tools", "chosen", "rejected", "kto_tag", "text")
+COLUMNS = (
+    "prompt",
+    "query",
+    "response",
+    "history",
+    "messages",
+    "system",
+    "tools",
+    "chosen",
+    "rejected",
+    "kto_tag",
+    "text",
+)
 TAGS = ("role_tag", "content_tag", "user_tag", "assistant_tag", "observation_tag", "function_tag", "system_tag")
 
 
@@ -65,7 +77,9 @@ class Registry:
     allow_scripts: bool = False
 
     @classmethod
-    def open(cls, catalog: Catalog, dataset_dir: str, extra: Sequence[str] = (), *, allow_scripts: bool = False) -> Registry:
+    def open(
+        cls, catalog: Catalog, dataset_dir: str, extra: Sequence[str] = (), *, allow_scripts: bool = False
+    ) -> Registry:
         """Read the registry of a data folder and further ones, and the entries of plugins.
 
         Raises:
@@ -87,7 +101,9 @@ class Registry:
         try:
             values = json.loads(file.read_text(encoding="utf-8-sig"))
         except json.JSONDecodeError as error:
-            raise DataError(f"broken JSON: {error.msg}", where=f"{file}, line {error.lineno}, column {error.colno}") from None
+            raise DataError(
+                f"broken JSON: {error.msg}", where=f"{file}, line {error.lineno}, column {error.colno}"
+            ) from None
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"registry {file} cannot be read", why=str(error)) from error
         if not isinstance(values, dict):
@@ -187,7 +203,9 @@ def _check_keys(values: Any, known: Sequence[str], where: str) -> None:
         raise DataError("expected a JSON object", where=where)
     for key in values:
         if key not in known:
-            raise DataError(f"unknown key {key!r}", where=where, fix=did_you_mean(key, known) or f"known: {', '.join(known)}")
+            raise DataError(
+                f"unknown key {key!r}", where=where, fix=did_you_mean(key, known) or f"known: {', '.join(known)}"
+            )
 
 
 def _hub_of(info: Mapping[str, Any]) -> tuple[str, str]:

@@ -118,7 +118,9 @@ def _lines(entry: dict[str, Any]) -> list[str]:
         lines.append("  row length " + ", ".join(f"{name} {value}" for name, value in entry["length"].items()))
     cut = entry["cut"]
     if cut["rows"]:
-        lines.append(f"  {cut['rows']} rows cut by {cut['tokens']} tokens: rows {_some(cut['first_rows'], cut['rows'])}")
+        lines.append(
+            f"  {cut['rows']} rows cut by {cut['tokens']} tokens: rows {_some(cut['first_rows'], cut['rows'])}"
+        )
     for reason, drop in entry["dropped"].items():
         lines.append(f"  {drop['rows']} rows dropped, {reason}: rows {_some(drop['first_rows'], drop['rows'])}")
     if entry["bad"]["rows"]:

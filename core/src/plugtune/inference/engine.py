@@ -63,7 +63,9 @@ class Engine:
         import torch
         from transformers import TextIteratorStreamer
 
-        streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=options.skip_special_tokens)
+        streamer = TextIteratorStreamer(
+            self.tokenizer, skip_prompt=True, skip_special_tokens=options.skip_special_tokens
+        )
         ids = torch.tensor([self.template.encode_prompt(conversation)], device=self.model.device)
         failure: list[BaseException] = []
 

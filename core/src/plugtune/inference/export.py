@@ -105,7 +105,9 @@ def _adapter_folder(name: str) -> Path:
         assert chosen is not None
         return chosen
     if not (folder / "adapter_config.json").is_file():
-        raise RequestError(f"{folder} holds no adapter", where="adapter_name_or_path", why="there is no adapter_config.json")
+        raise RequestError(
+            f"{folder} holds no adapter", where="adapter_name_or_path", why="there is no adapter_config.json"
+        )
     return folder
 
 

@@ -10,7 +10,14 @@ from plugtune.errors import RequestError
 from plugtune.modeling.locate import check_weights
 from plugtune.modeling.request import ModelRequest
 
-ATTENTION = {"auto": None, "disabled": "eager", "eager": "eager", "sdpa": "sdpa", "fa2": "flash_attention_2", "fa3": "flash_attention_3"}
+ATTENTION = {
+    "auto": None,
+    "disabled": "eager",
+    "eager": "eager",
+    "sdpa": "sdpa",
+    "fa2": "flash_attention_2",
+    "fa3": "flash_attention_3",
+}
 
 
 def load_model(request: ModelRequest, host: Any) -> Any:
@@ -45,7 +52,11 @@ def _load(request: ModelRequest) -> Any:
     options, folder = request.options, str(request.located.folder)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=options.trust_remote_code)
     _scale_rope(config, options.rope_scaling)
-    settings: dict[str, Any] = {"config": config, "dtype": getattr(torch, request.dtype), "trust_remote_code": options.trust_remote_code}
+    settings: dict[str, Any] = {
+        "config": config,
+        "dtype": getattr(torch, request.dtype),
+        "trust_remote_code": options.trust_remote_code,
+    }
     if ATTENTION[options.flash_attn]:
         settings["attn_implementation"] = ATTENTION[options.flash_attn]
     if options.train_from_scratch:

@@ -44,14 +44,18 @@ def locate(options: ModelOptions, catalog: Catalog) -> Located:
     entries = {entry.name: entry for family in catalog.all("family") for entry in family.models}
     hub = chosen_hub(catalog)
     repository = entries[name].hub.get(hub, "") if name in entries else name
-    if not repository or (name not in entries and (repository.count("/") != 1 or repository.startswith((".", "/", "~")))):
+    if not repository or (
+        name not in entries and (repository.count("/") != 1 or repository.startswith((".", "/", "~")))
+    ):
         raise RequestError(
             f"model {name!r} does not exist", where="model_name_or_path", why="there is no such folder",
             fix=did_you_mean(name, entries) or "give a local folder, a hub id (owner/name), or a name from: plugtune list models",
         )  # fmt: skip
     resolve = load_ref(catalog.get("hub", hub).resolve)
     token = options.hf_hub_token or options.ms_hub_token
-    folder = resolve(repository, revision=options.model_revision, token=token, cache_dir=options.cache_dir, kind="model")
+    folder = resolve(
+        repository, revision=options.model_revision, token=token, cache_dir=options.cache_dir, kind="model"
+    )
     return _located(Path(folder), None, catalog)
 
 
@@ -122,7 +126,9 @@ def check_weights(folder: Path) -> None:
         wanted = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         missing = sorted(name for name in wanted if not (folder / name).is_file())
         if missing:
-            raise RequestError(f"weights are missing: {', '.join(missing)}", where=str(folder), fix="download the model again")
+            raise RequestError(
+                f"weights are missing: {', '.join(missing)}", where=str(folder), fix="download the model again"
+            )
 
 
 def _broken(path: Path, why: str) -> RequestError:

@@ -30,7 +30,9 @@ def load_tokenizer(located: Located, options: ModelOptions) -> Any:
             )  # fmt: skip
     except Exception as error:  # the library raises many kinds
         raise RequestError(
-            "the tokenizer cannot be loaded", where=str(located.folder), why=f"{type(error).__name__}: {error}".split("\n")[0]
+            "the tokenizer cannot be loaded",
+            where=str(located.folder),
+            why=f"{type(error).__name__}: {error}".split("\n")[0],
         ) from error
     if options.add_tokens:
         tokenizer.add_tokens(options.add_tokens)

@@ -81,7 +81,9 @@ def streaming(v: Values) -> list[Problem]:
 def prediction(v: Values) -> list[Problem]:
     """do_predict generates."""
     if v["do_predict"] and not v["predict_with_generate"]:
-        return [Problem("do_predict needs predict_with_generate", where="do_predict", fix="add --predict_with_generate")]
+        return [
+            Problem("do_predict needs predict_with_generate", where="do_predict", fix="add --predict_with_generate")
+        ]
     return []
 
 
@@ -93,7 +95,9 @@ def mixing(v: Values) -> list[Problem]:
     if v["mix_strategy"] == "concat":
         return [Problem("interleave_probs has no meaning with mix_strategy concat", where="interleave_probs")]
     if len(probabilities) != len(v["dataset"]):
-        return [Problem(f"{len(probabilities)} probabilities for {len(v['dataset'])} data sets", where="interleave_probs")]
+        return [
+            Problem(f"{len(probabilities)} probabilities for {len(v['dataset'])} data sets", where="interleave_probs")
+        ]
     if abs(sum(probabilities) - 1) > 1e-6:
         return [Problem(f"probabilities add up to {sum(probabilities):g}, not 1", where="interleave_probs")]
     return []

@@ -123,7 +123,9 @@ class GenerationOptions:
 
     do_sample: bool = option(True, help="Sample instead of taking the likeliest token.")
     temperature: float = option(0.95, help="Sampling temperature.", minimum=0)
-    top_p: float = option(0.7, help="Nucleus sampling: keep the likeliest tokens up to this mass.", minimum=0, maximum=1)
+    top_p: float = option(
+        0.7, help="Nucleus sampling: keep the likeliest tokens up to this mass.", minimum=0, maximum=1
+    )
     top_k: int = option(50, help="Keep the k likeliest tokens; 0 keeps all.", minimum=0)
     num_beams: int = option(1, help="Beams of beam search.", minimum=1)
     max_length: int | None = option(None, help="Longest prompt and answer together.", minimum=1)

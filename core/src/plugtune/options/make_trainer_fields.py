@@ -30,7 +30,15 @@ def fields() -> list[dict[str, Any]]:
         default = item.default if item.default is not dataclasses.MISSING else None
         default = default.value if isinstance(default, Enum) else default
         help_text = re.sub(r"\s+", " ", str(item.metadata.get("help", ""))).split(". ")[0].strip()
-        rows.append({"name": item.name, "type": kind, "default": default, "help": help_text, "nullable": nullable or default is None})
+        rows.append(
+            {
+                "name": item.name,
+                "type": kind,
+                "default": default,
+                "help": help_text,
+                "nullable": nullable or default is None,
+            }
+        )
     return sorted(rows, key=lambda row: str(row["name"]))
 
 

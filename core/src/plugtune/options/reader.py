@@ -98,14 +98,18 @@ def read_file(path: Path) -> dict[str, Given]:
     except FileNotFoundError as error:
         raise RequestError(f"configuration file {path} does not exist") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"configuration file {path} cannot be read", why=str(error), fix="save it as UTF-8") from error
+        raise RequestError(
+            f"configuration file {path} cannot be read", why=str(error), fix="save it as UTF-8"
+        ) from error
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.load(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
-        raise RequestError("this is not valid YAML", where=where, why=getattr(error, "problem", None) or str(error)) from error
+        raise RequestError(
+            "this is not valid YAML", where=where, why=getattr(error, "problem", None) or str(error)
+        ) from error
     if node is None:
         raise RequestError(f"configuration file {path} is empty")
     if not isinstance(node, yaml.MappingNode):

@@ -118,15 +118,15 @@ def resolve(
     resolved = Resolved({}, notes=notes)
     names = [*owners, *fields, *unused, *known_elsewhere]
     for name, given in values.items():
-        spec = owners[name][1] if name in owners else fields.get(name)
-        if spec is None and name in unused:
+        found = owners[name][1] if name in owners else fields.get(name)
+        if found is None and name in unused:
             resolved.notes.append(f"{name} ({given.where}) has no effect: it belongs to {unused[name]}")
             continue
-        if spec is None:
+        if found is None:
             problems.append(unknown(name, given, names))
             continue
         try:
-            value = coerce(spec, given.value)
+            value = coerce(found, given.value)
         except WrongValue as wrong:
             problems.append(Problem(f"{name}: {wrong.reason}", where=given.where, fix=wrong.fix))
             continue

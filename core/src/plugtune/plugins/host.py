@@ -84,7 +84,9 @@ def _refuse_same_names(plugins: Iterable[LoadedPlugin]) -> None:
             owners = " and ".join(plugin.distribution for plugin in same)
             for plugin in same:
                 plugin.status = "failed"
-                plugin.reason = f"plugin name {name!r} belongs to {owners}; uninstall one or deny it by its distribution"
+                plugin.reason = (
+                    f"plugin name {name!r} belongs to {owners}; uninstall one or deny it by its distribution"
+                )
 
 
 class PluginHost:
@@ -225,7 +227,7 @@ def _checked(hook: str, kind: str, answer: Any) -> list[Any]:
             raise TypeError(f"{hook} returned a {KINDS[kind].__name__} without a name")
         if (options := getattr(item, "options", None)) is not None:
             specs_of(options)
-    names = [item.name for item in answer]
+    names: list[str] = [item.name for item in answer]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise TypeError(f"{hook} returned {', '.join(twice)} more than once")
     return list(answer)

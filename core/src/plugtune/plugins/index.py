@@ -89,7 +89,12 @@ def describe(host: PluginHost) -> Index:
     capabilities: dict[str, list[dict[str, Any]]] = {}
     for kind in ("family", "template", "format", "stage", "method", "exporter", "hub", "dataset", "command"):
         for entry in host.catalog.entries(kind):
-            row = {"name": entry.item.name, "plugin": entry.plugin, "version": entry.version, "summary": entry.item.summary}
+            row = {
+                "name": entry.item.name,
+                "plugin": entry.plugin,
+                "version": entry.version,
+                "summary": entry.item.summary,
+            }
             if getattr(entry.item, "options", None) is not None:
                 owner = f"{kind} {entry.item.name}"
                 row["options"] = [spec.as_json() for spec in specs_of(entry.item.options, owner)]

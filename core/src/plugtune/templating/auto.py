@@ -57,7 +57,7 @@ class TokenizerTemplate:
         except Exception as error:  # jinja2.TemplateError and whatever a template raises
             raise RowError(f"the tokenizer's chat template refuses this row: {error}", field="messages") from error
 
-    def encode(self, conversations: Sequence[Conversation]) -> list[TokenizedChat | RowError]:  # type: ignore[override]
+    def encode(self, conversations: Sequence[Conversation]) -> list[TokenizedChat | RowError]:
         """Token ids of conversations with the turns that prefix rendering finds."""
         spans: list[tuple[str, list[tuple[int, int, bool]]] | RowError] = []
         for conversation in conversations:
@@ -66,7 +66,11 @@ class TokenizerTemplate:
             except RowError as error:
                 spans.append(error)
         texts = [item[0] for item in spans if not isinstance(item, RowError)]
-        encoded = iter(self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True).encodings or []) if texts else iter(())
+        encoded = (
+            iter(self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True).encodings or [])
+            if texts
+            else iter(())
+        )
         return [item if isinstance(item, RowError) else _cut_at(next(encoded), item[1]) for item in spans]
 
     def _spans(self, conversation: Conversation) -> tuple[str, list[tuple[int, int, bool]]]:

@@ -32,7 +32,13 @@ class BoundTemplate:
 
     def missing_tokens(self) -> list[str]:
         """Token pieces and stop words that are no single entry of the vocabulary."""
-        pieces = (*self.template.prefix, *self.template.system, *self.template.user, *self.template.assistant, *self.template.tool)
+        pieces = (
+            *self.template.prefix,
+            *self.template.system,
+            *self.template.user,
+            *self.template.assistant,
+            *self.template.tool,
+        )
         names = [piece.text for piece in pieces if isinstance(piece, Token)]
         return sorted({n for n in (*names, *self.template.stop) if n not in self.tokenizer.get_vocab()})
 
@@ -45,7 +51,7 @@ class BoundTemplate:
             )  # fmt: skip
         return int(vocabulary[text])
 
-    def encode(self, conversations: Sequence[Conversation]) -> list[TokenizedChat | RowError]:  # type: ignore[override]
+    def encode(self, conversations: Sequence[Conversation]) -> list[TokenizedChat | RowError]:
         """Token ids of conversations, one call of the tokenizer for all their texts."""
         rendered: list[list[Turn] | RowError] = []
         for conversation in conversations:

@@ -45,7 +45,9 @@ def bind(
         return TokenizerTemplate(tokenizer, enable_thinking=enable_thinking, default_system=default_system)  # type: ignore[return-value]
     style = STYLE_ALIASES.get(tool_format or "", tool_format or "")
     if style and style not in STYLES:
-        raise RequestError(f"unknown tool format {tool_format!r}", where="tool_format", fix=f"one of {', '.join(STYLES)}")
+        raise RequestError(
+            f"unknown tool format {tool_format!r}", where="tool_format", fix=f"one of {', '.join(STYLES)}"
+        )
     template = find(name, catalog)
     return BoundTemplate(template, tokenizer, RenderOptions(default_system, enable_thinking, style))  # type: ignore[return-value]
 

@@ -28,8 +28,13 @@ def _check(template: ChatTemplate, number: int, example: TemplateExample) -> lis
     found = "".join(text for text, _ in texts)
     wrong = []
     if found != example.text:
-        at = next((i for i, (a, b) in enumerate(zip(found, example.text, strict=False)) if a != b), min(len(found), len(example.text)))
-        wrong.append(f"example {number}, character {at}: expected {example.text[at:at + 40]!r}, found {found[at:at + 40]!r}")
+        at = next(
+            (i for i, (a, b) in enumerate(zip(found, example.text, strict=False)) if a != b),
+            min(len(found), len(example.text)),
+        )
+        wrong.append(
+            f"example {number}, character {at}: expected {example.text[at : at + 40]!r}, found {found[at : at + 40]!r}"
+        )
     trained = _runs(texts)
     if example.trained and trained != list(example.trained):
         wrong.append(f"example {number}: expected to train on {list(example.trained)!r}, found {trained!r}")

@@ -39,7 +39,9 @@ def load_template(path: Path) -> ChatTemplate:
     where = str(path)
     for key in values:
         if key not in FIELDS:
-            raise RequestError(f"unknown key {key!r}", where=where, fix=did_you_mean(str(key), FIELDS) or f"known: {', '.join(FIELDS)}")
+            raise RequestError(
+                f"unknown key {key!r}", where=where, fix=did_you_mean(str(key), FIELDS) or f"known: {', '.join(FIELDS)}"
+            )
     values.setdefault("name", path.stem)
     for key in PIECES:
         if key in values:
@@ -82,12 +84,14 @@ def _piece(item: Any, key: str, where: str) -> Piece:
     if isinstance(item, str):
         return item
     if isinstance(item, dict) and len(item) == 1:
-        (kind, value), = item.items()
+        ((kind, value),) = item.items()
         if kind == "token" and isinstance(value, str):
             return Token(value)
         if kind == "special" and value in ("bos", "eos"):
             return Special(value)
-    raise RequestError(f"{item!r} is not a piece of {key}", where=where, fix='write a text, {token: "<|x|>"} or {special: eos}')
+    raise RequestError(
+        f"{item!r} is not a piece of {key}", where=where, fix='write a text, {token: "<|x|>"} or {special: eos}'
+    )
 
 
 def _example(item: Any, number: int, where: str) -> TemplateExample:
@@ -106,7 +110,9 @@ def _check_choices(values: dict[str, Any], where: str) -> None:
     for key, known in choices.items():
         if key in values and values[key] not in known:
             near = did_you_mean(str(values[key]), known)
-            raise RequestError(f"{key} is {values[key]!r}", where=where, fix=near or f"one of {', '.join(k for k in known if k)}")
+            raise RequestError(
+                f"{key} is {values[key]!r}", where=where, fix=near or f"one of {', '.join(k for k in known if k)}"
+            )
 
 
 def digest(template: ChatTemplate, *options: Any) -> str:

@@ -28,7 +28,9 @@ class RenderOptions:
     tool_style: str = ""
 
 
-def render(template: ChatTemplate, conversation: Conversation, options: RenderOptions, *, generation: bool = False) -> list[Turn]:
+def render(
+    template: ChatTemplate, conversation: Conversation, options: RenderOptions, *, generation: bool = False
+) -> list[Turn]:
     """Turns of a conversation; with `generation` the last one has no answer.
 
     Raises:
@@ -77,7 +79,9 @@ def render(template: ChatTemplate, conversation: Conversation, options: RenderOp
 
 def _style(name: str, template: str):  # type: ignore[no-untyped-def]
     if name not in STYLES:
-        raise RowError(f"template {template!r} has no way to write tools", field="tools", fix="choose one with --tool_format")
+        raise RowError(
+            f"template {template!r} has no way to write tools", field="tools", fix="choose one with --tool_format"
+        )
     return STYLES[name]
 
 

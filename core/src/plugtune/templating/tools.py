@@ -18,7 +18,7 @@ def _json(value: Any) -> str:
 
 
 def _function(tool: Mapping[str, Any]) -> Mapping[str, Any]:
-    return tool["function"] if "function" in tool else tool
+    return tool.get("function", tool)
 
 
 class ToolStyle(Protocol):

@@ -40,10 +40,14 @@ class Difference:
     def __str__(self) -> str:
         if self.note:
             return f"probe {self.probe}: {self.note}"
-        return f"probe {self.probe}, token {self.position}: the template gives {self.ours!r}, Jinja gives {self.theirs!r}"
+        return (
+            f"probe {self.probe}, token {self.position}: the template gives {self.ours!r}, Jinja gives {self.theirs!r}"
+        )
 
 
-def first_difference(template: BoundTemplate, jinja: str, probes: tuple[Conversation, ...] = PROBES) -> Difference | None:
+def first_difference(
+    template: BoundTemplate, jinja: str, probes: tuple[Conversation, ...] = PROBES
+) -> Difference | None:
     """`None` when whole conversations and generation prompts agree on every probe."""
     tokenizer = template.tokenizer
     for number, probe in enumerate(probes):
@@ -74,6 +78,8 @@ def _apply(tokenizer: Any, jinja: str, conversation: Conversation, generation: b
 
 
 def _difference(tokenizer: Any, probe: int, ours: list[int], theirs: list[int]) -> Difference:
-    position = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs)))
+    position = next(
+        (i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs))
+    )
     around = slice(max(position - 4, 0), position + 5)
     return Difference(probe, position, tokenizer.decode(ours[around]), tokenizer.decode(theirs[around]))

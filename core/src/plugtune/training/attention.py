@@ -107,7 +107,10 @@ def _rows_are_independent(model: Any) -> bool:
     try:
         device = next(model.parameters()).device
         vocabulary = model.get_input_embeddings().weight.shape[0]
-        rows = [torch.tensor([[7 % vocabulary, 3, 5, 2]], device=device), torch.tensor([[4, 9 % vocabulary, 1]], device=device)]
+        rows = [
+            torch.tensor([[7 % vocabulary, 3, 5, 2]], device=device),
+            torch.tensor([[4, 9 % vocabulary, 1]], device=device),
+        ]
         apart = torch.cat([model(input_ids=r, use_cache=False).logits for r in rows], dim=1).float()
         joined = torch.cat(rows, dim=1)
         positions = torch.tensor([[0, 1, 2, 3, 0, 1, 2]], device=device)

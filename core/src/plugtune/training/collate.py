@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate, chain, pairwise
 from typing import Any
 
 import torch
@@ -77,4 +77,4 @@ class PaddedCollator:
 def _split(row: Mapping[str, Any]) -> list[tuple[list[int], list[int]]]:
     starts = [0, *accumulate(_parts(row))]
     ids, labels = row["input_ids"], row["labels"]
-    return [(ids[a:b], labels[a:b]) for a, b in zip(starts, starts[1:], strict=False)]
+    return [(ids[a:b], labels[a:b]) for a, b in pairwise(starts)]

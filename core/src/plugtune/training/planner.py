@@ -46,7 +46,7 @@ def make_plan(request: Request, host: PluginHost) -> Plan:
         stage_options=built.get(f"stage {stage.name}"),
         method_options=built.get(f"method {method.name}"),
         notes=list(resolved.notes),
-        plugins=host.provenance(),
+        plugins=list(host.provenance()),
         request=resolved.given,
     )
 

@@ -176,7 +176,9 @@ def _make_trainer(run: Run) -> Any:
     plan = run.plan
     set_seed(plan.run.seed)
     precision = choose_precision(plan)
-    plan.choose("precision", "bf16" if precision.bf16 else "fp16" if precision.fp16 else precision.weights, precision.why)
+    plan.choose(
+        "precision", "bf16" if precision.bf16 else "fp16" if precision.fp16 else precision.weights, precision.why
+    )
     request = ModelRequest(run.located, plan.model, precision.weights, len(run.tokenizer), plan.run.do_train)
     model = load_model(request, run.host)
     adapters = [Path(name) for name in plan.model.adapter_name_or_path]
@@ -191,7 +193,9 @@ def _make_trainer(run: Run) -> Any:
     if checkpointing and hasattr(model, "enable_input_require_grads"):
         model.enable_input_require_grads()
     run.host.hook.plugtune_model_loaded(model=model, plan=plan)
-    arguments = make_arguments(plan, precision={"bf16": precision.bf16, "fp16": precision.fp16}, checkpointing=checkpointing)
+    arguments = make_arguments(
+        plan, precision={"bf16": precision.bf16, "fp16": precision.fp16}, checkpointing=checkpointing
+    )
     return load_ref(plan.stage.trainer)(
         TrainerContext(
             plan, model, run.tokenizer, run.template, arguments, run.rows.train, run.rows.evaluation, _callbacks(run)
@@ -209,7 +213,9 @@ def _checkpointing(run: Run, model: Any, everything: int, trained: int) -> bool:
     if "gradient_checkpointing" in plan.trainer:
         return bool(plan.trainer["gradient_checkpointing"])
     batch = int(plan.trainer.get("per_device_train_batch_size", 8))
-    longest = max((s["length"].get("max", 0) for s in run.rows.report.sets if s["length"]), default=plan.data.cutoff_len)
+    longest = max(
+        (s["length"].get("max", 0) for s in run.rows.report.sets if s["length"]), default=plan.data.cutoff_len
+    )
     size = estimate(
         model.config.to_dict(), parameters=everything, trained=trained, tokens=batch * min(longest, plan.data.cutoff_len),
         weight_bytes=4, compute_bytes=4, checkpointing=False,

@@ -90,7 +90,7 @@ class PlugtuneTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if self.shuffle:
             return super()._get_train_sampler(train_dataset)
-        return torch.utils.data.SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
+        return torch.utils.data.SequentialSampler(train_dataset or self.train_dataset)  # type: ignore[arg-type]
 
     def create_optimizer(self, model: Any = None) -> Any:
         """The stock optimizer, unless the tuning method wants parameter groups of its own (LoRA+)."""

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
-
 from plugtune import RequestError
+from safetensors.torch import load_file
 
 PREFIX = "base_model.model."
 

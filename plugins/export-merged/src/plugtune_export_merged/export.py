@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
 from plugtune import RequestError
 from plugtune.inference.export import ExportContext, ExportReport
+
 from plugtune_export_merged.adapter import Adapter, read_adapter
 from plugtune_export_merged.weights import ShardWriter, base_shards, read_tensors
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from plugtune import RequestError
 from safetensors import safe_open
 from safetensors.torch import save_file
-
-from plugtune import RequestError
 
 
 def base_shards(folder: Path) -> list[Path]:

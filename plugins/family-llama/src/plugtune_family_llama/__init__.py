@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import plugtune
+
 from plugtune_family_llama.models import MODELS
 
 

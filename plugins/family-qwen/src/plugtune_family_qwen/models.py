@@ -60,5 +60,7 @@ MODELS = (
     _entry("Qwen3-14B-Base", "14B", "Qwen/Qwen3-14B-Base", "Qwen/Qwen3-14B-Base"),
     _entry("Qwen3-14B", "14B", "Qwen/Qwen3-14B", "Qwen/Qwen3-14B", "qwen3"),
     _entry("Qwen3-32B", "32B", "Qwen/Qwen3-32B", "Qwen/Qwen3-32B", "qwen3"),
-    _entry("Qwen3-4B-Instruct-2507", "4B", "Qwen/Qwen3-4B-Instruct-2507", "Qwen/Qwen3-4B-Instruct-2507", "qwen3_nothink"),
+    _entry(
+        "Qwen3-4B-Instruct-2507", "4B", "Qwen/Qwen3-4B-Instruct-2507", "Qwen/Qwen3-4B-Instruct-2507", "qwen3_nothink"
+    ),
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from plugtune import Conversation, Document, Feedback, Message, Preference, RowError
+
 from plugtune_format_standard.fields import system_message, text, tools, truth
 
 

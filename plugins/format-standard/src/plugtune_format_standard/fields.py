@@ -19,7 +19,9 @@ def text(row: Mapping[str, Any], column: str | None, *, required: bool = False) 
         return ""
     if column not in row:
         if required:
-            raise RowError(f"the row has no such column; it has {', '.join(row)}", field=column, fix="map it under `columns`")
+            raise RowError(
+                f"the row has no such column; it has {', '.join(row)}", field=column, fix="map it under `columns`"
+            )
         return ""
     value = row[column]
     if value is None:

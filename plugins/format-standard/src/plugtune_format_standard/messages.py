@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from plugtune import Conversation, Feedback, Message, Preference, RowError, ToolCall
+
 from plugtune_format_standard.fields import system_message, text, tools, truth
 
 
@@ -43,7 +44,11 @@ class _Reader:
             if column not in row:
                 raise RowError("the row has no such column", field=column, fix="map it under `columns`")
             value = row[column]
-            answers.append(self._message(value, column, 1) if isinstance(value, Mapping) else Message("assistant", text(row, column, required=True)))
+            answers.append(
+                self._message(value, column, 1)
+                if isinstance(value, Mapping)
+                else Message("assistant", text(row, column, required=True))
+            )
         return Preference(Conversation(tuple(messages), tools(row, self.columns.get("tools"))), *answers)
 
     def feedback(self, row: Mapping[str, Any]) -> Feedback:
@@ -58,7 +63,9 @@ class _Reader:
     def _messages(self, row: Mapping[str, Any]) -> list[Message]:
         column = self._column("messages")
         if column not in row:
-            raise RowError(f"the row has no such column; it has {', '.join(row)}", field=column, fix="map it under `columns`")
+            raise RowError(
+                f"the row has no such column; it has {', '.join(row)}", field=column, fix="map it under `columns`"
+            )
         items = row[column]
         if not isinstance(items, Sequence) or isinstance(items, str) or not items:
             raise RowError("expected a list of messages", field=column)
@@ -72,11 +79,17 @@ class _Reader:
         where = f"{column}[{number}]"
         role_tag, content_tag = self.tags["role_tag"], self.tags["content_tag"]
         if not isinstance(item, Mapping) or role_tag not in item:
-            raise RowError(f"a message needs {role_tag!r} and {content_tag!r}", field=where, fix="set the tags of its entry")
+            raise RowError(
+                f"a message needs {role_tag!r} and {content_tag!r}", field=where, fix="set the tags of its entry"
+            )
         role = self.roles.get(item[role_tag])
         if role is None:
             known = ", ".join(repr(r) for r in self.roles)
-            raise RowError(f"unknown role {item[role_tag]!r}; known: {known}", field=f"{where}.{role_tag}", fix="map it under `tags`")
+            raise RowError(
+                f"unknown role {item[role_tag]!r}; known: {known}",
+                field=f"{where}.{role_tag}",
+                fix="map it under `tags`",
+            )
         content = item.get(content_tag)
         calls = _openai_calls(item.get("tool_calls"), where)
         if content is None and calls:
@@ -86,7 +99,9 @@ class _Reader:
         if role == "call":
             return Message("assistant", "", _calls_in_text(content, f"{where}.{content_tag}"))
         if role == "assistant" and not content.strip() and not calls:
-            raise RowError("the answer is empty", field=f"{where}.{content_tag}", fix="fill it in, or leave the row out")
+            raise RowError(
+                "the answer is empty", field=f"{where}.{content_tag}", fix="fill it in, or leave the row out"
+            )
         train = bool(item.get("train", item.get("weight", 1)))
         reasoning = item.get("reasoning_content") or None
         return Message(role, content, calls, reasoning, train)  # type: ignore[arg-type]
@@ -132,4 +147,7 @@ def _check_order(messages: list[Message], column: str, *, ends_with_answer: bool
                 fix="users and answers take turns; join neighbours of the same role",
             )  # fmt: skip
     if (len(turns) % 2 == 0) != ends_with_answer:
-        raise RowError("the last message must be an answer" if ends_with_answer else "the prompt must end before the answer", field=column)
+        raise RowError(
+            "the last message must be an answer" if ends_with_answer else "the prompt must end before the answer",
+            field=column,
+        )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from plugtune import Document
+
 from plugtune_format_standard.fields import text
 
 

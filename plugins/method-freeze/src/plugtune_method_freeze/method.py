@@ -19,7 +19,8 @@ def prepare(model: Any, context: MethodContext) -> Any:
     wanted = context.options.freeze_trainable_layers
     if not 0 < abs(wanted) <= len(blocks):
         raise RequestError(
-            f"freeze_trainable_layers is {wanted} and the model has {len(blocks)} blocks", where="freeze_trainable_layers"
+            f"freeze_trainable_layers is {wanted} and the model has {len(blocks)} blocks",
+            where="freeze_trainable_layers",
         )
     model.requires_grad_(False)
     if not context.training:
@@ -38,6 +39,8 @@ def prepare(model: Any, context: MethodContext) -> Any:
 
 def _train(parameters: list[Any], name: str, option: str) -> None:
     if not parameters:
-        raise RequestError(f"no module is named {name!r}", where=option, fix="plugtune show family NAME lists usual ones")
+        raise RequestError(
+            f"no module is named {name!r}", where=option, fix="plugtune show family NAME lists usual ones"
+        )
     for parameter in parameters:
         parameter.requires_grad_(True)

@@ -9,7 +9,5 @@ import plugtune
 def plugtune_methods() -> list[plugtune.TuningMethod]:
     """The method `full`."""
     return [
-        plugtune.TuningMethod(
-            name="full", summary="Train every weight", prepare="plugtune_method_full.method:prepare"
-        )
+        plugtune.TuningMethod(name="full", summary="Train every weight", prepare="plugtune_method_full.method:prepare")
     ]

@@ -12,9 +12,13 @@ class LoraOptions:
     """The adapter's shape and kind, with LLaMA-Factory's names and defaults."""
 
     lora_rank: int = plugtune.option(8, help="Rank of the adapter.", minimum=1)
-    lora_alpha: int | None = plugtune.option(None, help="Scale of the adapter; twice the rank when left out.", minimum=1)
+    lora_alpha: int | None = plugtune.option(
+        None, help="Scale of the adapter; twice the rank when left out.", minimum=1
+    )
     lora_dropout: float = plugtune.option(0.0, help="Dropout before the adapter.", minimum=0, maximum=1)
-    lora_target: list[str] = plugtune.option(["all"], help="Modules that get an adapter; a comma list, or all linear ones.")
+    lora_target: list[str] = plugtune.option(
+        ["all"], help="Modules that get an adapter; a comma list, or all linear ones."
+    )
     additional_target: list[str] = plugtune.option([], help="Modules trained whole and saved with the adapter.")
     use_rslora: bool = plugtune.option(False, help="Scale by alpha / sqrt(rank) (arXiv:2312.03732).")
     use_dora: bool = plugtune.option(False, help="Weight-decomposed adapters (arXiv:2402.09353).")
