@@ -250,3 +250,16 @@ def test_an_output_folder_with_other_content_is_not_touched(plugtune, model_dir,
     assert done.returncode == 2
     assert "holds other files" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_broken_data_is_told_before_any_library_is_loaded(plugtune, model_dir, data_dir, tmp_path):
+    (tmp_path / "bad.json").write_text('[{"instruction": "a", "output": "b"}, {"instruction": "a"}]')
+    done = plugtune(
+        "train", "--do_train", "--model_name_or_path", model_dir, "--dataset", tmp_path / "bad.json",
+        "--output_dir", tmp_path / "out", env={"PYTHONPROFILEIMPORTTIME": "1"},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "row 2" in done.stderr
+    assert "field 'output'" in done.stderr
+    assert "| torch" not in done.stderr
+    assert "|   torch" not in done.stderr

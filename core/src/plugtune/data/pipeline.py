@@ -89,7 +89,7 @@ def prepare(
     train_specs = [registry.resolve(name) for name in options.dataset] if need_train or not options.eval_dataset else []
     eval_specs = [registry.resolve(name) for name in options.eval_dataset] if need_eval or options.eval_dataset else []
     for spec in (*train_specs, *eval_specs):
-        _check_kind(spec, row_kind)
+        check_kind(spec, row_kind)
     prepared = Prepared()
     if options.streaming:
         return _stream(train_specs, eval_specs, options, encoder_for, seed, row_kind)
@@ -112,7 +112,7 @@ def prepare(
     return prepared
 
 
-def _check_kind(spec: DatasetSpec, row_kind: str) -> None:
+def check_kind(spec: DatasetSpec, row_kind: str) -> None:
     ranking_wanted = row_kind == "preference"
     if spec.ranking and not ranking_wanted:
         raise DataError(

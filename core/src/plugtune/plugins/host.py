@@ -220,14 +220,15 @@ def _checked(hook: str, kind: str, answer: Any) -> list[Any]:
         return []
     if not isinstance(answer, (list, tuple)):
         raise TypeError(f"{hook} returned {type(answer).__name__} and must return a list")
-    for item in answer:
+    items: list[Any] = list(answer)
+    for item in items:
         if not isinstance(item, KINDS[kind]):
             raise TypeError(f"{hook} returned {item!r}, which is not a {KINDS[kind].__name__}")
         if not isinstance(item.name, str) or not item.name:
             raise TypeError(f"{hook} returned a {KINDS[kind].__name__} without a name")
         if (options := getattr(item, "options", None)) is not None:
             specs_of(options)
-    names: list[str] = [item.name for item in answer]
+    names = [item.name for item in items]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise TypeError(f"{hook} returned {', '.join(twice)} more than once")
     return list(answer)

@@ -61,8 +61,21 @@ def start(request: Request, host: PluginHost) -> Run:
         from plugtune.training.plot import require_matplotlib
 
         require_matplotlib()
+    _check_names(run)
     host.hook.plugtune_configure_run(plan=plan)
     return run
+
+
+def _check_names(run: Run) -> None:
+    """The template, the data sets and the rows of small files: mistakes that need no library to be seen."""
+    from plugtune.data.precheck import precheck
+    from plugtune.templating.choose import find
+
+    data = run.plan.data
+    if data.template != "auto" and run.plan.stage.rows != "document":
+        find(data.template, run.host.catalog)
+    if not data.tokenized_path:
+        precheck(data, run.host.catalog, run.plan.stage.rows)
 
 
 def _check_output(run: Run) -> Path | None:
