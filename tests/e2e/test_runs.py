@@ -263,3 +263,67 @@ def test_broken_data_is_told_before_any_library_is_loaded(plugtune, model_dir, d
     assert "field 'output'" in done.stderr
     assert "| torch" not in done.stderr
     assert "|   torch" not in done.stderr
+
+
+def test_predictions_are_written_beside_their_references(plugtune, model_dir, data_dir, tmp_path):
+    train(
+        plugtune,
+        model_dir,
+        data_dir,
+        tmp_path / "run",
+        "--max_steps",
+        2,
+        "--val_size",
+        3,
+        "--do_predict",
+        "--predict_with_generate",
+        "--max_new_tokens",
+        5,
+    )
+    lines = (tmp_path / "run" / "generated_predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 3
+    assert all(json.loads(line)["label"].startswith("Answer") for line in lines)
+
+
+def test_training_stops_early_when_evaluation_does_not_improve(plugtune, model_dir, data_dir, tmp_path):
+    train(
+        plugtune,
+        model_dir,
+        data_dir,
+        tmp_path / "run",
+        "--max_steps",
+        30,
+        "--val_size",
+        4,
+        "--eval_strategy",
+        "steps",
+        "--eval_steps",
+        1,
+        "--early_stopping_steps",
+        2,
+        "--learning_rate",
+        "0",
+    )
+    assert 2 <= len(losses(tmp_path / "run")) < 30
+
+
+def test_two_sets_are_interleaved_with_their_probabilities(plugtune, model_dir, data_dir, tmp_path):
+    done = plugtune(
+        "train",
+        "--do_train",
+        "--model_name_or_path",
+        model_dir,
+        "--dataset",
+        "mini,alpaca_gpt4_zh",
+        "--dataset_dir",
+        data_dir,
+        "--output_dir",
+        tmp_path / "x",
+        "--mix_strategy",
+        "interleave_under",
+        "--interleave_probs",
+        "0.5,0.5",
+        "--dry-run",
+    )
+    assert done.returncode == 0, done.stderr
+    assert [entry["read"] for entry in json.loads(done.stdout)["data"]["sets"]] == [40, 40]

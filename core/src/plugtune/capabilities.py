@@ -209,7 +209,7 @@ class Hub:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetEntry:
-    """A named data set: the same keys as an entry of dataset_info.json (`info`), and the folder its paths start from."""
+    """A named data set: `info` has the keys of a dataset_info.json entry, `root` is where its paths start."""
 
     kind: ClassVar[str] = "dataset"
 

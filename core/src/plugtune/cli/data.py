@@ -113,7 +113,7 @@ def _encoder(host: Any, model: str, template: str) -> Any:
 @click.option("--dataset_dir", "--dataset-dir", default="data", help="Folder with dataset_info.json.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def check(dataset: str, dataset_dir: str, as_json: bool) -> None:
-    """Read every row of DATASET and report those that cannot be used, with reason and row number; exit 2 if there are any."""
+    """Read every row of DATASET and report those that cannot be used, with reason and row; exit 2 if any."""
     from plugtune.data.pipeline import converter, raw_rows
     from plugtune.data.records import RowError
     from plugtune.data.report import SetReport
@@ -155,7 +155,7 @@ def convert_command(
     source: str, joined: str | None, key: str | None, user: str, assistant: str, system: str | None, limit: int | None,
     output: str, name: str | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Turn table files into a registered sharegpt set: one question and its answer a row, two files joined if need be."""
+    """Turn table files into a registered sharegpt set, a question and its answer a row; two files are joined."""
     from plugtune.data.convert import join_rows, sharegpt_rows, write_rows
 
     rows = join_rows(Path(source), Path(joined) if joined else None, key)

@@ -16,7 +16,7 @@ from plugtune.cli.output import emit_json
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def command(as_json: bool) -> None:
-    """Check Python, torch, the device, every dependency, every plugin, disk and memory; exit 1 if something is broken."""
+    """Check Python, torch, the device, dependencies, plugins, disk and memory; exit 1 if something is broken."""
     report: dict[str, Any] = {"python": platform.python_version(), "problems": []}
     report["packages"] = _packages(report["problems"])
     report["torch"] = _torch(report["problems"])

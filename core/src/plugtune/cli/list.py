@@ -11,7 +11,7 @@ from plugtune.cli.output import emit_json, table
 @click.argument("kind", required=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def command(kind: str | None, as_json: bool) -> None:
-    """Installed capabilities: families, models, templates, formats, stages, methods, exporters, hubs, datasets, commands."""
+    """Installed capabilities of a KIND: families, models, templates, formats, stages, methods, exporters, ..."""
     from plugtune.catalog import PLURALS
     from plugtune.errors import RequestError, did_you_mean
     from plugtune.plugins.index import read_index

@@ -26,7 +26,8 @@ def hub_rows(spec: DatasetSpec) -> Iterator[RawRow]:
         root = Path(snapshot_download(spec.hub_id, repo_type="dataset"))
     except Exception as error:
         raise DataError(
-            f"data set {spec.hub_id!r} cannot be fetched from {spec.hub}", where=spec.origin, why=str(error).split("\n")[0],
+            f"data set {spec.hub_id!r} cannot be fetched from {spec.hub}",
+            where=spec.origin, why=str(error).split("\n")[0],
             fix="check the network, or download it and register its files with file_name",
         ) from error  # fmt: skip
     folder = root / spec.folder if spec.folder else root

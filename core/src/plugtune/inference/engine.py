@@ -1,4 +1,4 @@
-"""The one generation engine: chat, prediction and the demo use it. Knows conversations and tokens, nothing of terminals."""
+"""The one generation engine, used by chat and prediction. Knows conversations and tokens, nothing of terminals."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def _grow_vocabulary(model: Any, request: ModelRequest) -> None:
         return
     if not asked:
         raise RequestError(
-            f"the tokenizer has {want} tokens and the model's embeddings {have} rows", where=str(request.located.folder),
+            f"the tokenizer has {want} tokens and the embeddings {have} rows", where=str(request.located.folder),
             fix="add --resize_vocab true, or use the model's own tokenizer",
         )  # fmt: skip
     # New rows start near the mean of the old ones, with noise so that they can be told apart.

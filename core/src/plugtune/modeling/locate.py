@@ -49,7 +49,7 @@ def locate(options: ModelOptions, catalog: Catalog) -> Located:
     ):
         raise RequestError(
             f"model {name!r} does not exist", where="model_name_or_path", why="there is no such folder",
-            fix=did_you_mean(name, entries) or "give a local folder, a hub id (owner/name), or a name from: plugtune list models",
+            fix=did_you_mean(name, entries) or "give a folder, a hub id (owner/name) or a name: plugtune list models",
         )  # fmt: skip
     resolve = load_ref(catalog.get("hub", hub).resolve)
     token = options.hf_hub_token or options.ms_hub_token

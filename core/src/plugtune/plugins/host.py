@@ -221,8 +221,9 @@ def _checked(hook: str, kind: str, answer: Any) -> list[Any]:
     if not isinstance(answer, (list, tuple)):
         raise TypeError(f"{hook} returned {type(answer).__name__} and must return a list")
     items: list[Any] = list(answer)
+    expected: Any = KINDS[kind]
     for item in items:
-        if not isinstance(item, KINDS[kind]):
+        if not isinstance(item, expected):
             raise TypeError(f"{hook} returned {item!r}, which is not a {KINDS[kind].__name__}")
         if not isinstance(item.name, str) or not item.name:
             raise TypeError(f"{hook} returned a {KINDS[kind].__name__} without a name")

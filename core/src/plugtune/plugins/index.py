@@ -104,7 +104,8 @@ def describe(host: PluginHost) -> Index:
                         {"name": model.name, "plugin": entry.plugin, "version": entry.version, "size": model.size,
                          "hub": dict(model.hub), "chat": model.chat, "family": entry.item.name,
                          "template": model.template,
-                         "summary": f"{model.size}, {'chat' if model.chat else 'base'}, {model.hub.get('huggingface', '')}"}
+                         "summary": ", ".join(
+                             (model.size, "chat" if model.chat else "base", model.hub.get("huggingface", "")))}
                     )  # fmt: skip
             if kind == "command":
                 row["target"] = entry.item.target

@@ -1,8 +1,9 @@
 """`template: auto`: the tokenizer's own chat template, with exact masks.
 
 The text is rendered once by the tokenizer's template and tokenized whole, so the ids are those of
-`apply_chat_template`. Where each answer begins and ends is found by rendering prefixes: what the template writes for the
-messages before an answer (with its generation prompt) must begin what it writes for the messages with it. A template
+`apply_chat_template`. Where each answer begins and ends is found by rendering prefixes: what the template writes for
+the messages before an
+answer (with its generation prompt) must begin what it writes for the messages with it. A template
 that rewrites history (drops earlier thoughts, say) fails that for earlier answers; they stay as context, untrained.
 """
 

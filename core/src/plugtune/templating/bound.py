@@ -46,7 +46,8 @@ class BoundTemplate:
         vocabulary = self.tokenizer.get_vocab()
         if text not in vocabulary:
             raise RequestError(
-                f"template {self.name!r} needs the token {text!r}, which this tokenizer does not have", where="template",
+                f"template {self.name!r} needs the token {text!r}, which this tokenizer does not have",
+                where="template",
                 fix=f"choose the model's own template (auto), or add it with --add_special_tokens '{text}'",
             )  # fmt: skip
         return int(vocabulary[text])

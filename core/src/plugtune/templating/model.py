@@ -64,7 +64,8 @@ class ChatTemplate:
         tool: pieces of a tool's result, up to and including what opens the next answer; `user` when empty.
         tool_call: pieces of an answer that calls tools (`{{content}}` holds the calls in `tool_style`);
             `assistant` when empty.
-        tool_style: name of the way in which tools are described and calls are written (`templating.tools`); empty when it has none.
+        tool_style: name of the way in which tools are described and calls are written (`templating.tools`); empty
+            when it has none.
         system_in_user: the system text is put inside the first user message instead of before it (LLaMA 2's way).
         default_system: used when a row names no system prompt.
         stop: words that end an answer, besides the end-of-sequence token.

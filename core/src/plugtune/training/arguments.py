@@ -40,6 +40,9 @@ def make_arguments(plan: Plan, *, precision: Mapping[str, bool], checkpointing: 
     fields["do_predict"] = plan.run.do_predict
     fields["output_dir"] = str(plan.run.output_dir)
     fields["seed"] = plan.run.seed
+    if plan.run.early_stopping_steps:
+        fields.setdefault("metric_for_best_model", "eval_loss")
+        fields.setdefault("greater_is_better", False)
     if plan.run.logging_dir:
         # transformers 5 has no logging_dir: its TensorBoard callback reads this variable.
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(Path(plan.run.logging_dir))

@@ -1,4 +1,4 @@
-"""Keeps the chatter of libraries out of a run's page. Only messages that say nothing about the user's run are silenced."""
+"""Keeps the chatter of libraries out of a run's page; silences only what says nothing about the user's run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`run.json`: what ran, proved. The resolved options, the plugins and packages, the data report, the template, the cost."""
+"""`run.json`: what ran, proved: resolved options, plugins, packages, data report, template, cost."""
 
 from __future__ import annotations
 

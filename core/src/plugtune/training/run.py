@@ -230,7 +230,8 @@ def _checkpointing(run: Run, model: Any, everything: int, trained: int) -> bool:
         (s["length"].get("max", 0) for s in run.rows.report.sets if s["length"]), default=plan.data.cutoff_len
     )
     size = estimate(
-        model.config.to_dict(), parameters=everything, trained=trained, tokens=batch * min(longest, plan.data.cutoff_len),
+        model.config.to_dict(), parameters=everything, trained=trained,
+        tokens=batch * min(longest, plan.data.cutoff_len),
         weight_bytes=4, compute_bytes=4, checkpointing=False,
     )  # fmt: skip
     # Weights are loaded already; what is still to come must fit with room to spare.
@@ -251,8 +252,6 @@ def _callbacks(run: Run) -> list[Any]:
     callbacks: list[Any] = [log, Progress(), StopOnSignal(), LossWatch()]
     if run.plan.run.early_stopping_steps:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=run.plan.run.early_stopping_steps))
-        run.plan.trainer.setdefault("metric_for_best_model", "eval_loss")
-        run.plan.trainer.setdefault("load_best_model_at_end", True)
     for answer in run.host.hook.plugtune_callbacks(plan=run.plan):
         callbacks += answer or []
     return callbacks
