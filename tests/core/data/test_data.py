@@ -252,3 +252,16 @@ def test_a_file_is_recognised_and_registered_with_one_command(plugtune, tmp_path
     assert json.loads(done.stdout)["entry"]["formatting"] == "openai"
     page = json.loads(plugtune("data", "preview", "mine", "--dataset_dir", tmp_path, "--json").stdout)
     assert page["rows"][0]["record"]["messages"][1]["content"] == "b"
+
+
+def test_a_hub_that_is_not_installed_names_the_plugin_and_one_that_is_fetches(host, tmp_path, monkeypatch):
+    from plugtune.data.pipeline import raw_rows
+
+    write(tmp_path / "dataset_info.json", {"x": {"hf_hub_url": "team/rows", "ms_hub_url": "team/mirror"}})
+    monkeypatch.setenv("USE_MODELSCOPE_HUB", "1")
+    with pytest.raises(Exception, match="pip install plugtune-hub-modelscope"):
+        Registry.open(host.catalog, str(tmp_path)).resolve("x")
+    monkeypatch.delenv("USE_MODELSCOPE_HUB")
+    spec = Registry.open(host.catalog, str(tmp_path)).resolve("x")
+    with pytest.raises(Exception, match="'team/rows' cannot be fetched from the Hugging Face hub"):
+        next(raw_rows(spec))

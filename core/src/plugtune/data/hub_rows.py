@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plugtune.capabilities import load_ref
 from plugtune.data.records import RawRow
 from plugtune.data.sources import READERS, read_rows
 from plugtune.errors import DataError
@@ -18,18 +19,10 @@ def hub_rows(spec: DatasetSpec) -> Iterator[RawRow]:
     """Rows of the repository's data files: those under `folder`, of `subset` and `split` when names tell them apart.
 
     Raises:
-        DataError: the repository cannot be had, or holds no data files.
+        RequestError: the hub cannot be reached or has no such repository.
+        DataError: it holds no data files.
     """
-    try:
-        from huggingface_hub import snapshot_download
-
-        root = Path(snapshot_download(spec.hub_id, repo_type="dataset"))
-    except Exception as error:
-        raise DataError(
-            f"data set {spec.hub_id!r} cannot be fetched from {spec.hub}",
-            where=spec.origin, why=str(error).split("\n")[0],
-            fix="check the network, or download it and register its files with file_name",
-        ) from error  # fmt: skip
+    root = Path(load_ref(spec.fetch)(spec.hub_id, revision=None, token=None, cache_dir=None, kind="dataset"))
     folder = root / spec.folder if spec.folder else root
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in READERS and not p.name.startswith("."))
     for part in filter(None, (spec.subset, spec.split)):

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from plugtune.capabilities import DatasetFormat, load_ref
+from plugtune.capabilities import DatasetFormat, Ref, load_ref
 from plugtune.catalog import Catalog
 from plugtune.data.sources import READERS, files_of, read_rows
 from plugtune.errors import DataError, did_you_mean
@@ -49,6 +49,7 @@ class DatasetSpec:
         columns, tags: the names in force, the format's defaults overridden by the entry.
         path: local file or folder, or `None` when it comes from a hub.
         hub, hub_id: hub name and id otherwise.
+        fetch: the hub plugin's resolver.
         origin: where the entry stands, for messages.
     """
 
@@ -59,6 +60,7 @@ class DatasetSpec:
     path: Path | None = None
     hub: str = ""
     hub_id: str = ""
+    fetch: Ref = ""
     subset: str | None = None
     folder: str | None = None
     split: str = "train"
@@ -154,7 +156,7 @@ class Registry:
         }  # fmt: skip
         hub, hub_id = _hub_of(info)
         if hub:
-            return DatasetSpec(**common, hub=hub, hub_id=hub_id)
+            return DatasetSpec(**common, hub=hub, hub_id=hub_id, fetch=self.catalog.get("hub", hub).resolve)
         if info.get("script_url"):
             if not self.allow_scripts:
                 raise DataError(

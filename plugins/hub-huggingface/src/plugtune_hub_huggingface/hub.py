@@ -9,7 +9,7 @@ from plugtune import RequestError
 WEIGHTS = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken", "*.gguf"]
 
 
-def resolve(repository: str, *, revision: str, token: str | None, cache_dir: str | None, kind: str) -> Path:
+def resolve(repository: str, *, revision: str | None, token: str | None, cache_dir: str | None, kind: str) -> Path:
     """The local folder of a repository. Pickled weights and code are left on the hub.
 
     Raises:
