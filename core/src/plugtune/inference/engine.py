@@ -105,7 +105,7 @@ def open_engine(model: Any, chosen: Any, host: Any) -> Engine:
 
     silence()
     located = locate(model, host.catalog)
-    adapters = tuple(Path(name) for name in model.adapter_name_or_path)
+    adapters = tuple(Path(model.adapter_folder or "") / name for name in model.adapter_name_or_path)
     tokenizer, template = open_tokenizer(located, model, adapters, chosen, host)
     if template is None:
         raise RequestError("the tokenizer has no chat template", where="template", fix="name one with --template")

@@ -86,7 +86,9 @@ def run_export(request: Request, host: PluginHost) -> ExportReport:
         raise RequestError("pickled weights are not written", where="export_legacy_format", fix="leave it out")
     located = locate(model, host.catalog)
     check_weights(located.folder)
-    adapters = tuple(_adapter_folder(name) for name in model.adapter_name_or_path)
+    adapters = tuple(
+        _adapter_folder(str(Path(model.adapter_folder or "") / name)) for name in model.adapter_name_or_path
+    )
     tokenizer, template = open_tokenizer(located, model, adapters, chosen, host)
     context = ExportContext(
         host, located, model, adapters, tokenizer, template, Path(options.export_dir), options.export_size * 1e9,

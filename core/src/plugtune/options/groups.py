@@ -43,7 +43,6 @@ class ModelOptions:
         "auto", help="Dtype for inference and export.", choices=("auto", "float32", "bfloat16", "float16")
     )
     train_from_scratch: bool = option(False, help="Start from random weights of the model's config.")
-    upcast_layernorm: bool = option(False, help="Keep normalisation weights in fp32.")
     disable_gradient_checkpointing: bool = option(False, help="Never recompute activations in the backward pass.")
     quantization_bit: int | None = option(None, help="Bits of a quantized base (QLoRA).", choices=(4, 8))
     quantization_method: str = option("bnb", help="How the base is quantized on loading.", choices=("bnb",))
@@ -88,7 +87,6 @@ class DataOptions:
     tokenized_path: str | None = option(None, help="Folder to keep the tokenized rows in, or to load them from.")
     preprocessing_batch_size: int = option(1000, help="Rows tokenized at a time.", minimum=1)
     preprocessing_num_workers: int | None = option(None, help="Worker processes for preparing rows.", minimum=1)
-    data_shared_file_system: bool = option(False, help="All machines see the same cache folder.")
 
 
 @dataclass(slots=True)
@@ -113,8 +111,6 @@ class RunOptions:
     disable_shuffling: bool = option(False, help="Train on rows in the order of the files.")
     pure_bf16: bool = option(False, help="Weights and optimizer states in bf16, without mixed precision.")
     plain_loss: bool = option(False, help="Compute the plain padded way, to compare with.")
-    include_effective_tokens_per_second: bool = option(False, help="Report trained tokens per second.")
-    compute_accuracy: bool = option(False, help="Report token accuracy in evaluation.")
 
 
 @dataclass(slots=True)
@@ -128,7 +124,6 @@ class GenerationOptions:
     )
     top_k: int = option(50, help="Keep the k likeliest tokens; 0 keeps all.", minimum=0)
     num_beams: int = option(1, help="Beams of beam search.", minimum=1)
-    max_length: int | None = option(None, help="Longest prompt and answer together.", minimum=1)
     max_new_tokens: int = option(1024, help="Longest answer.", minimum=1)
     repetition_penalty: float = option(1.0, help="Above 1 discourages repetition.", minimum=0)
     length_penalty: float = option(1.0, help="Above 0 favours long answers in beam search.")
@@ -141,7 +136,6 @@ class ExportOptions:
 
     export_dir: str | None = option(None, help="Folder to write.")
     export_size: float = option(5, help="Largest shard in GB.", minimum=0.001)
-    export_device: str = option("cpu", help="Where the merge is computed.", choices=("cpu", "auto"))
     export_legacy_format: bool = option(False, help="Write pickled .bin weights; refused, safetensors only.")
     exporter: str = option("merged", help="Exporter (plugtune list exporters).")
 

@@ -194,7 +194,7 @@ def _make_trainer(run: Run) -> Any:
     )
     request = ModelRequest(run.located, plan.model, precision.weights, len(run.tokenizer), plan.run.do_train)
     model = load_model(request, run.host)
-    adapters = [Path(name) for name in plan.model.adapter_name_or_path]
+    adapters = [Path(plan.model.adapter_folder or "") / name for name in plan.model.adapter_name_or_path]
     context = MethodContext(
         plan.method_options, plan.model, plan.family, adapters, plan.run.do_train, plan.run.pure_bf16
     )
@@ -202,6 +202,9 @@ def _make_trainer(run: Run) -> Any:
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     everything = sum(p.numel() for p in model.parameters())
     plan.choose("trained", f"{trained:,} of {everything:,} parameters", f"method {plan.method.name}")
+    if plan.model.print_param_status:
+        for name, parameter in model.named_parameters():
+            say(f"  {name}: {parameter.dtype}, {'trained' if parameter.requires_grad else 'frozen'}")
     checkpointing = _checkpointing(run, model, everything, trained)
     if checkpointing and hasattr(model, "enable_input_require_grads"):
         model.enable_input_require_grads()
