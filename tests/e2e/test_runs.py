@@ -327,3 +327,34 @@ def test_two_sets_are_interleaved_with_their_probabilities(plugtune, model_dir, 
     )
     assert done.returncode == 0, done.stderr
     assert [entry["read"] for entry in json.loads(done.stdout)["data"]["sets"]] == [40, 40]
+
+
+VARIANTS = {
+    "pissa": "--pissa_init true",
+    "lora plus": "--loraplus_lr_ratio 16",
+    "dora and rslora": "--use_dora true --use_rslora true",
+    "new tokens": "--add_special_tokens <|mood|>,<|city|> --additional_target embed_tokens",
+    "rope scaling": "--rope_scaling yarn",
+    "streaming": "--streaming true",
+    "packing": "--packing true --cutoff_len 256",
+    "old names": "--sft_packing true --flash_attn sdpa",
+}
+
+
+@pytest.mark.parametrize("flags", VARIANTS.values(), ids=VARIANTS)
+def test_a_variant_trains_and_lowers_the_loss(plugtune, model_dir, data_dir, tmp_path, flags):
+    train(plugtune, model_dir, data_dir, tmp_path / "run", "--max_steps", 6, *flags.split())
+    assert losses(tmp_path / "run")[-1] < losses(tmp_path / "run")[0]
+
+
+def test_adapters_are_continued_and_stacked(plugtune, model_dir, data_dir, tmp_path):
+    train(plugtune, model_dir, data_dir, tmp_path / "one", "--max_steps", 4)
+    common = ("--max_steps", 2, "--adapter_name_or_path", tmp_path / "one")
+    train(plugtune, model_dir, data_dir, tmp_path / "continued", *common)
+    assert losses(tmp_path / "continued")[0] < losses(tmp_path / "one")[0] - 0.1
+    train(plugtune, model_dir, data_dir, tmp_path / "two", *common, "--create_new_adapter", "true")
+    both = f"{tmp_path / 'one'},{tmp_path / 'two'}"
+    done = plugtune(
+        "export", "--model_name_or_path", model_dir, "--adapter_name_or_path", both, "--export_dir", tmp_path / "m"
+    )
+    assert done.returncode == 0, done.stderr

@@ -40,6 +40,9 @@ def make_arguments(plan: Plan, *, precision: Mapping[str, bool], checkpointing: 
     fields["do_predict"] = plan.run.do_predict
     fields["output_dir"] = str(plan.run.output_dir)
     fields["seed"] = plan.run.seed
+    if plan.data.streaming:
+        # Batches that one process cuts up for the others lose the bounds of their rows.
+        fields.setdefault("accelerator_config", {"dispatch_batches": False})
     if plan.run.early_stopping_steps:
         fields.setdefault("metric_for_best_model", "eval_loss")
         fields.setdefault("greater_is_better", False)
