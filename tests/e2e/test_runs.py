@@ -358,3 +358,13 @@ def test_adapters_are_continued_and_stacked(plugtune, model_dir, data_dir, tmp_p
         "export", "--model_name_or_path", model_dir, "--adapter_name_or_path", both, "--export_dir", tmp_path / "m"
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_checkpoint_of_another_run_is_refused(plugtune, model_dir, data_dir, tmp_path):
+    train(plugtune, model_dir, data_dir, tmp_path / "run", "--max_steps", 2, "--save_steps", 2)
+    done = plugtune(
+        "train", "--do_train", "--model_name_or_path", model_dir, "--dataset", "mini", "--dataset_dir", data_dir,
+        "--output_dir", tmp_path / "run", "--finetuning_type", "full", "--resume_from_checkpoint", "true",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "method lora there, full here" in done.stderr

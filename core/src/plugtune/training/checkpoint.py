@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,14 +40,16 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def seal(folder: Path, step: int) -> None:
-    """Write the manifest of a checkpoint folder; it counts from now on."""
+def seal(folder: Path, step: int, run: Mapping[str, str] | None = None) -> None:
+    """Write the manifest of a checkpoint folder, with what its run was; it counts from now on."""
     files = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST):
         with path.open("rb") as file:
             os.fsync(file.fileno())
         files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": _digest(path)}
-    write_whole(folder / MANIFEST, json.dumps({"step": step, "files": files}, indent=1).encode())
+    write_whole(
+        folder / MANIFEST, json.dumps({"step": step, "run": dict(run or {}), "files": files}, indent=1).encode()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +128,32 @@ def choose(output_dir: str | Path, wanted: str | bool | None) -> tuple[Path | No
     return whole[0], notes
 
 
-def publish(output_dir: Path, step: int) -> None:
+def publish(output_dir: Path, step: int, run: Mapping[str, str] | None = None) -> None:
     """Seal the checkpoint that stands in the staging folder and move it to its place in one rename."""
     staged = output_dir / STAGING / f"{PREFIX}{step}"
-    seal(staged, step)
+    seal(staged, step, run)
     final = output_dir / staged.name
     if final.exists():  # the same step was saved before this run was resumed
         shutil.rmtree(final)
     staged.replace(final)
     shutil.rmtree(output_dir / STAGING, ignore_errors=True)
+
+
+def check_same_run(folder: Path, run: Mapping[str, str]) -> None:
+    """Refuse a checkpoint of a run that did something else.
+
+    Raises:
+        RequestError: stage, method or model differ; names each.
+    """
+    theirs = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("run") or {}
+    differing = [f"{key} {theirs[key]} there, {run[key]} here" for key in run if theirs.get(key, run[key]) != run[key]]
+    if differing:
+        raise RequestError(
+            f"checkpoint {folder} is from another run",
+            where="resume_from_checkpoint",
+            why="; ".join(differing),
+            fix="resume with that run's options, or start anew in another output_dir",
+        )
 
 
 def keep_newest(output_dir: Path, limit: int | None, best: str | None) -> None:

@@ -52,6 +52,11 @@ class Plan:
     plugins: list[Mapping[str, Any]] = field(default_factory=list)
     request: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
 
+    def identity(self) -> dict[str, str]:
+        """What makes two runs the same run for a resume: stage, method, model."""
+        model = str(self.model.model_name_or_path)
+        return {"stage": self.stage.name, "method": self.method.name, "model": model.rstrip("/").rpartition("/")[2]}
+
     def choose(self, what: str, value: Any, why: str) -> None:
         """Record a choice that was made for the user."""
         self.choices.append(Choice(what, str(value), why))

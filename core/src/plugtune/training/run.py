@@ -79,7 +79,7 @@ def _check_names(run: Run) -> None:
 
 
 def _check_output(run: Run) -> Path | None:
-    from plugtune.training.checkpoint import choose
+    from plugtune.training.checkpoint import check_same_run, choose
 
     folder, options = run.output_dir, run.plan.run
     if not options.do_train or not folder.exists():
@@ -90,6 +90,7 @@ def _check_output(run: Run) -> Path | None:
     chosen, notes = choose(folder, options.resume_from_checkpoint)
     run.plan.notes += notes
     if chosen is not None:
+        check_same_run(chosen, run.plan.identity())
         run.plan.choose("resume", chosen, "resume_from_checkpoint")
         return chosen
     names = {p.name for p in folder.iterdir()}

@@ -115,7 +115,7 @@ class PlugtuneTrainer(Trainer):
         finally:
             self._staging = None
         if self.args.should_save:
-            publish(output_dir, self.state.global_step)
+            publish(output_dir, self.state.global_step, self.context.plan.identity())
             keep_newest(output_dir, self.args.save_total_limit, self.state.best_model_checkpoint)
 
 
