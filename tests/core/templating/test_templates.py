@@ -143,3 +143,33 @@ def test_a_template_whose_tokens_the_model_lacks_is_warned_about(host, tokenizer
 
 def load_only(host, name):
     return host.catalog.get("template", name)
+
+
+def test_results_of_parallel_calls_share_one_message(host, tokenizer):
+    calls = Message("assistant", "", (ToolCall("f", {"x": 1}), ToolCall("f", {"x": 2})))
+    chat = Conversation(
+        (Message("user", "go"), calls, Message("tool", "R1"), Message("tool", "R2"), Message("assistant", "ok"))
+    )
+    text = BoundTemplate(host.catalog.get("template", "qwen3"), tokenizer).text(chat)
+    # As Qwen's own chat template writes it.
+    assert (
+        "<|im_start|>user\n<tool_response>\nR1\n</tool_response>\n<tool_response>\nR2\n</tool_response><|im_end|>\n"
+        "<|im_start|>assistant\n<think>\n\n</think>\n\nok<|im_end|>\n"
+    ) in text
+
+
+def test_an_earlier_answer_that_lost_its_thoughts_is_not_trained_on(host, tokenizer):
+    chat = BoundTemplate(host.catalog.get("template", "qwen3"), tokenizer).encode([CHAT])[0]
+    assert chat.trained == [False, True]
+
+
+def test_a_made_chat_template_refuses_tools_instead_of_leaving_them_out(host, tokenizer):
+    bound = BoundTemplate(host.catalog.get("template", "qwen"), tokenizer)
+    jinja = to_jinja(bound.template, bound.options, tokenizer, bound.eos_text())
+    tools = [{"type": "function", "function": {"name": "f", "description": "", "parameters": {}}}]
+    with pytest.raises(Exception, match="plain chat only"):
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": "x"}], chat_template=jinja, tools=tools, tokenize=False
+        )
+    with pytest.raises(Exception, match="plain chat only"):
+        tokenizer.apply_chat_template([{"role": "tool", "content": "x"}], chat_template=jinja, tokenize=False)

@@ -62,6 +62,7 @@ class ChatTemplate:
         user: pieces of a user message, up to and including what opens the answer. `{{idx}}` counts rounds from 0.
         assistant: pieces of an answer (`{{content}}`), trained on.
         tool: pieces of a tool's result, up to and including what opens the next answer; `user` when empty.
+        tool_separator: what stands between the results of several calls, which share one `tool` message.
         tool_call: pieces of an answer that calls tools (`{{content}}` holds the calls in `tool_style`);
             `assistant` when empty.
         tool_style: name of the way in which tools are described and calls are written (`templating.tools`); empty
@@ -89,6 +90,7 @@ class ChatTemplate:
     user: Pieces = ("{{content}}",)
     assistant: Pieces = ("{{content}}", Special("eos"))
     tool: Pieces = ()
+    tool_separator: str = "\n"
     tool_call: Pieces = ()
     tool_style: str = "react"
     system_in_user: bool = False

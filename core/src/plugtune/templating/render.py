@@ -52,16 +52,23 @@ def render(
         pending += fill(template.system, system)
     last_answer = max((i for i, m in enumerate(messages) if m.role == "assistant"), default=-1)
     asked = False
+    results: list[str] = []
     for index, message in enumerate(messages):
         if message.role == "assistant":
             if not asked:
                 raise RowError("an answer stands where a question is expected", field="messages")
             last = index == last_answer and not generation
             given, answer = _answer(template, message, options, style_name, last=last)
-            turns.append(Turn(pending + given, answer, message.train))
+            # An earlier answer that lost its thoughts is context: asked the same at inference, the model would think.
+            context_only = template.reasoning == "strip-history" and index != last_answer
+            turns.append(Turn(pending + given, answer, message.train and not context_only))
             pending, asked = [], False
         elif message.role == "tool":
-            pending += fill(template.tool or template.user, message.content, index // 2)
+            results.append(message.content)
+            if index + 1 == len(messages) or messages[index + 1].role != "tool":
+                joined = template.tool_separator.join(results)
+                pending += fill(template.tool or template.user, joined, index // 2)
+                results = []
             asked = True
         elif message.role == "user":
             pending += fill(template.user, lead + message.content, index // 2)

@@ -128,6 +128,8 @@ def prepare_rows(run: Run) -> None:
         warning = mismatch(run.template, run.located.model_type)
         if warning:
             plan.notes.append(warning)
+        if getattr(getattr(run.template, "template", None), "reasoning", "none") == "strip-history":
+            plan.notes.append("this reasoning template drops earlier thoughts: only each last answer is trained on")
         _adopt_eos(run)
     make = load_ref(plan.stage.encoder)
 
