@@ -40,6 +40,9 @@ def test_an_example_that_does_not_hold_is_shown(tmp_path):
         ('user: "no place"\n', "holds no {{content}}"),
         ("user: [{tokn: x}]\n", "is not a piece"),
         ("eos: twice\n", "one of each, once"),
+        ("thinking: ab\n", "opening and closing words"),
+        ("name: [1]\n", "write text"),
+        ('replace_eos: "no"\n', "true or false"),
         ("user: [\n", "cannot be read"),
     ],
 )

@@ -21,7 +21,7 @@ class ConversationEncoder:
         self.template = context.template
         data = context.data
         self.rules = LengthRules(data.cutoff_len, data.long_rows, data.train_on_prompt, data.mask_history)
-        self.fingerprint = f"conversation 1 {self.template.name} {self.template.digest} {self.rules}"
+        self.fingerprint = f"conversation 2 {self.template.name} {self.template.digest} {self.rules}"
 
     def encode(self, records: Sequence[Record]) -> list[EncodeOutcome]:
         """One outcome for each conversation."""

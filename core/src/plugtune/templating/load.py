@@ -50,6 +50,7 @@ def load_template(path: Path) -> ChatTemplate:
         if key in values:
             items = values[key] if isinstance(values[key], list) else [values[key]]
             values[key] = tuple(str(item) for item in items)
+    _check_types(values, where)
     if values.get("thinking") is not None:
         values["thinking"] = tuple(values["thinking"])
     values["examples"] = tuple(_example(item, n, where) for n, item in enumerate(values.get("examples") or [], 1))
@@ -101,6 +102,25 @@ def _example(item: Any, number: int, where: str) -> TemplateExample:
         tuple(item["messages"]), item["text"], tuple(item.get("tools") or ()), tuple(item.get("trained") or ()),
         item.get("options"),
     )  # fmt: skip
+
+
+TYPES: dict[str, type] = {
+    "name": str, "summary": str, "source": str, "default_system": str, "tool_separator": str, "tool_style": str,
+    "replace_eos": bool, "system_in_user": bool,
+}  # fmt: skip
+
+
+def _check_types(values: dict[str, Any], where: str) -> None:
+    for key, kind in TYPES.items():
+        if key in values and not isinstance(values[key], kind):
+            wanted = "true or false" if kind is bool else "text"
+            raise RequestError(f"{key} is {values[key]!r}", where=where, fix=f"write {wanted}")
+    thinking = values.get("thinking")
+    pair = isinstance(thinking, list) and len(thinking) == 2 and all(isinstance(word, str) for word in thinking)
+    if thinking is not None and not pair:
+        raise RequestError(
+            f"thinking is {thinking!r}", where=where, fix="write a list of the opening and closing words"
+        )
 
 
 def _check_choices(values: dict[str, Any], where: str) -> None:
