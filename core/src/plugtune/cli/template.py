@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from plugtune.cli.output import emit_json
+
+
+def _choices(function: Callable[..., None]) -> Callable[..., None]:
+    """The options of a run that change what a template writes."""
+    options = (
+        click.option("--tool_format", "--tool-format", help="How tools are written, instead of the template's way."),
+        click.option("--default_system", "--default-system", help="System prompt of conversations that name none."),
+        click.option(
+            "--enable_thinking", "--enable-thinking", type=bool, default=True, show_default=True,
+            help="Thinking mode of reasoning templates.",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="One JSON document."),
+    )  # fmt: skip
+    for option in options:
+        function = option(function)
+    return function
 
 
 @click.group("template")
@@ -20,83 +37,70 @@ def command() -> None:
 @click.argument("name")
 @click.option("--messages", "file", required=True, help="JSON file with messages and tools in the OpenAI shape.")
 @click.option("--tokenizer", "folder", help="Model folder; adds token ids and labels.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def render_command(name: str, file: str, folder: str | None, as_json: bool) -> None:
-    """Show a conversation as the template NAME (or YAML file) writes it."""
-    from plugtune.plugins.host import PluginHost
-    from plugtune.templating import choose
-    from plugtune.templating.openai import conversation_of
-    from plugtune.templating.render import RenderOptions, render, segments, written
-
-    template = choose.find(name, PluginHost().load().catalog)
-    conversation = conversation_of(_read(file))
-    tokenizer = _tokenizer(folder) if folder else None
-    bos = (tokenizer.bos_token or "") if tokenizer else "<s>"
-    eos = (tokenizer.eos_token or "") if tokenizer else "</s>"
-    if template.replace_eos and template.stop:
-        eos = template.stop[0]
+@_choices
+def render_command(name: str, file: str, folder: str | None, as_json: bool, **choices: Any) -> None:
+    """Show a conversation as the template NAME (or YAML file) writes it; auto is the tokenizer's own."""
     from plugtune.data.records import RowError
     from plugtune.errors import RequestError
+    from plugtune.plugins.host import PluginHost
+    from plugtune.templating import choose, show
+    from plugtune.templating.openai import conversation_of
 
+    catalog = PluginHost().load().catalog
+    value = _read(file)
     try:
-        turns = render(template, conversation, RenderOptions())
+        conversation = conversation_of(value)
+    except RequestError as error:
+        raise RequestError("the file holds no conversation", where=file, why=str(error)) from error
+    try:
+        if folder is None:
+            answer = show.without_tokenizer(choose.find(name, catalog), conversation, _options(choices))
+        else:
+            answer = show.with_tokenizer(choose.bind(name, catalog, _tokenizer(folder), **choices), conversation)
     except RowError as error:
         raise RequestError(f"the conversation cannot be written: {error}", where=file, fix=error.fix) from error
-    parts = [{"text": written(s.piece, bos, eos), "train": s.train} for s in segments(template, turns)]
-    answer: dict[str, Any] = {
-        "template": template.name, "segments": parts, "text": "".join(str(p["text"]) for p in parts),
-        "stop": list(template.stop),
-    }  # fmt: skip
-    if tokenizer is not None:
-        from plugtune.data.lengths import LengthRules, assemble
-        from plugtune.templating.bound import BoundTemplate
-
-        chat = BoundTemplate(template, tokenizer).encode([conversation])[0]
-        if isinstance(chat, RowError):
-            raise RequestError(f"the conversation cannot be written: {chat}", where=file)
-        rows = assemble(chat, LengthRules(1 << 30))
-        answer |= {k: rows[0].columns[k] for k in ("input_ids", "labels")} if isinstance(rows, list) else {}
     if as_json:
         emit_json(answer)
         return
-    for part in parts:
+    for part in answer["segments"]:
         click.echo(click.style(str(part["text"]), fg="green" if part["train"] else None), nl=False)
     click.echo()
+    if answer.get("unlearnable"):
+        click.echo(f"{answer['unlearnable']} answers cannot be trained on with this template", err=True)
 
 
 @command.command("check")
 @click.argument("name")
 @click.option("--tokenizer", "folder", help="Model folder whose own chat template is compared token by token.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def check_command(name: str, folder: str | None, as_json: bool) -> None:
-    """Check a template against its examples and, with --tokenizer, against that tokenizer's own chat template."""
+@_choices
+def check_command(name: str, folder: str | None, as_json: bool, **choices: Any) -> None:
+    """Check a template against its examples and, with --tokenizer, against that tokenizer's own chat template.
+
+    With NAME auto: whether the tokenizer's own chat template shows where the answers are, so that it can be trained.
+    """
     from plugtune.plugins.host import PluginHost
-    from plugtune.templating import choose
-    from plugtune.templating.examples import failures
+    from plugtune.templating import check, choose
 
-    template = choose.find(name, PluginHost().load().catalog)
-    wrong = failures(template)
-    answer: dict[str, Any] = {"template": template.name, "examples": len(template.examples), "failures": wrong}
-    if folder:
-        from plugtune.templating.bound import BoundTemplate
-        from plugtune.templating.verify import first_difference
-
-        tokenizer = _tokenizer(folder)
-        bound = BoundTemplate(template, tokenizer)
-        answer["missing_tokens"] = bound.missing_tokens()
-        own = tokenizer.chat_template
-        difference = first_difference(bound, own) if isinstance(own, str) else None
-        answer["tokenizer"] = str(difference) if difference else ("equal" if own else "it has no chat template")
-    bad = bool(wrong) or (folder is not None and answer["tokenizer"] not in ("equal", "it has no chat template"))
-    if as_json:
-        emit_json({**answer, "ok": not bad})
+    catalog = PluginHost().load().catalog
+    if folder is not None and name == choose.AUTO:
+        report = check.check_auto(choose.bind(name, catalog, _tokenizer(folder), **choices))
     else:
-        click.echo(f"template {template.name}: {answer['examples']} examples, {len(wrong)} wrong")
-        for text in wrong:
-            click.echo(f"  {text}")
-        if folder:
-            click.echo(f"against the tokenizer's own template: {answer['tokenizer']}")
-    raise click.exceptions.Exit(1 if bad else 0)
+        template = choose.find(name, catalog)
+        report = check.check_named(template, _options(choices), _tokenizer(folder) if folder else None)
+    if as_json:
+        emit_json(report.as_json())
+    else:
+        for line in report.lines():
+            click.echo(line)
+    if not report.ok:
+        raise SystemExit(1)
+
+
+def _options(choices: dict[str, Any]) -> Any:
+    from plugtune.templating.choose import tool_style
+    from plugtune.templating.render import RenderOptions
+
+    return RenderOptions(choices["default_system"], choices["enable_thinking"], tool_style(choices["tool_format"]))
 
 
 def _read(file: str) -> Any:
@@ -106,6 +110,8 @@ def _read(file: str) -> Any:
         return json.loads(Path(file).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RequestError(f"file {file} does not exist", where="--messages") from error
+    except OSError as error:
+        raise RequestError(f"file {file} cannot be read", where="--messages", why=str(error)) from error
     except ValueError as error:
         raise RequestError(f"file {file} is not valid JSON", where="--messages", why=str(error)) from error
 

@@ -9,6 +9,9 @@ from plugtune.data.encoding import EncodeOutcome, EncoderContext
 from plugtune.data.lengths import LengthRules, assemble
 from plugtune.data.records import Conversation, Record, RowError
 
+AT_ONCE = 128
+"""Conversations in one call of the tokenizer: enough for its threads, few enough that the results stay in the cache."""
+
 
 class ConversationEncoder:
     """Rows `input_ids`, `labels` (-100 where not trained on); the template writes them, the length rules bound them."""
@@ -25,5 +28,8 @@ class ConversationEncoder:
 
     def encode(self, records: Sequence[Record]) -> list[EncodeOutcome]:
         """One outcome for each conversation."""
-        chats = self.template.encode(cast("Sequence[Conversation]", records))
-        return [chat if isinstance(chat, RowError) else assemble(chat, self.rules) for chat in chats]
+        outcomes: list[EncodeOutcome] = []
+        for start in range(0, len(records), AT_ONCE):
+            chats = self.template.encode(cast("Sequence[Conversation]", records[start : start + AT_ONCE]))
+            outcomes += [chat if isinstance(chat, RowError) else assemble(chat, self.rules) for chat in chats]
+        return outcomes

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from plugtune.data.records import Conversation, TokenizedChat
+from plugtune.data.records import Conversation, RowError, TokenizedChat
 
 
 class TemplateOnTokenizer(Protocol):
@@ -25,10 +25,10 @@ class TemplateOnTokenizer(Protocol):
     digest: str
     stop: tuple[str, ...]
 
-    def encode(self, conversations: Sequence[Conversation]) -> list[TokenizedChat]:
+    def encode(self, conversations: Sequence[Conversation]) -> list[TokenizedChat | RowError]:
         """Token ids of whole conversations, batched through the fast tokenizer; one result per conversation.
 
-        A result may also be an instance of `RowError` when that conversation cannot be written in this template.
+        The result is a `RowError` when that conversation cannot be written in this template.
         """
         ...
 
@@ -46,4 +46,8 @@ class TemplateOnTokenizer(Protocol):
         Raises:
             PlugtuneError: no Jinja form gives the same token ids (law 7).
         """
+        ...
+
+    def chat_template_note(self) -> str:
+        """What the stored chat template cannot do although training could (tools, say); empty when there is nothing."""
         ...

@@ -1,10 +1,7 @@
 """`template: auto`: the tokenizer's own chat template, with exact masks.
 
 The text is rendered once by the tokenizer's template and tokenized whole, so the ids are those of
-`apply_chat_template`. Where each answer begins and ends is found by rendering prefixes: what the template writes for
-the messages before an
-answer (with its generation prompt) must begin what it writes for the messages with it. A template
-that rewrites history (drops earlier thoughts, say) fails that for earlier answers; they stay as context, untrained.
+`apply_chat_template`; `templating.answers` finds where each answer stands in it.
 """
 
 from __future__ import annotations
@@ -16,7 +13,15 @@ from typing import Any
 
 from plugtune.data.records import Conversation, Message, RowError, TokenizedChat
 from plugtune.errors import RequestError
+from plugtune.templating.answers import Span, marked_answers, marks_answers, prefix_answers, refuse_left_out
+from plugtune.templating.counting import counted
+from plugtune.templating.cutting import cut_by_offsets, cut_by_prefixes
+from plugtune.templating.openai import message_for_jinja
+from plugtune.templating.tools.style import wrapped
 from plugtune.templating.vocabulary import vocabulary_digest
+
+MASKS = 2
+"""Counts up whenever masks are found in another way; part of the digest."""
 
 
 class TokenizerTemplate:
@@ -31,60 +36,77 @@ class TokenizerTemplate:
                 fix="name one with --template (plugtune list templates)",
             )  # fmt: skip
         self.tokenizer, self.enable_thinking, self.default_system = tokenizer, enable_thinking, default_system
-        parts = [tokenizer.chat_template, enable_thinking, default_system, vocabulary_digest(tokenizer)]
+        parts = [MASKS, tokenizer.chat_template, enable_thinking, default_system, vocabulary_digest(tokenizer)]
         self.digest = hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
         eos = tokenizer.eos_token
         self.stop: tuple[str, ...] = (eos,) if eos else ()
 
-    def _messages(self, conversation: Conversation) -> list[dict[str, Any]]:
+    def messages(self, conversation: Conversation) -> list[dict[str, Any]]:
+        """The messages as the template reads them, with the default system prompt put in."""
         messages = list(conversation.messages)
         if self.default_system is not None and (not messages or messages[0].role != "system"):
             messages.insert(0, Message("system", self.default_system))
-        return [_openai(message) for message in messages]
+        return [message_for_jinja(message) for message in messages]
 
-    def render(self, messages: list[dict[str, Any]], conversation: Conversation, *, generation: bool = False) -> str:
-        """The template's text.
+    def render(
+        self, messages: list[dict[str, Any]], conversation: Conversation, *, generation: bool = False, **choices: Any
+    ) -> Any:
+        """What `apply_chat_template` gives: the text, unless `choices` ask for more.
 
         Raises:
             RowError: the template refuses the conversation; keeps its words.
         """
+        # Clients send tools in the OpenAI wrapping: what the model learns is what it will see then.
+        tools = [dict(wrapped(tool)) for tool in conversation.tools] or None
         try:
-            return str(
-                self.tokenizer.apply_chat_template(
-                    messages, tools=[dict(t) for t in conversation.tools] or None, tokenize=False,
-                    add_generation_prompt=generation, enable_thinking=self.enable_thinking,
-                )
+            return self.tokenizer.apply_chat_template(
+                messages, tools=tools, add_generation_prompt=generation, enable_thinking=self.enable_thinking,
+                **({"tokenize": False} | choices),
             )  # fmt: skip
         except Exception as error:  # jinja2.TemplateError and whatever a template raises
             raise RowError(f"the tokenizer's chat template refuses this row: {error}", field="messages") from error
 
     def encode(self, conversations: Sequence[Conversation]) -> list[TokenizedChat | RowError]:
-        """Token ids of conversations with the turns that prefix rendering finds."""
-        spans: list[tuple[str, list[tuple[int, int, bool]]] | RowError] = []
+        """Token ids of conversations; answers whose place is not certain are context, and counted as unlearnable."""
+        found: list[tuple[str, list[Span]] | RowError] = []
         for conversation in conversations:
             try:
-                spans.append(self._spans(conversation))
+                found.append(self.spans(conversation))
             except RowError as error:
-                spans.append(error)
-        texts = [item[0] for item in spans if not isinstance(item, RowError)]
-        encoded = (
-            iter(self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True).encodings or [])
-            if texts
-            else iter(())
-        )
-        return [item if isinstance(item, RowError) else _cut_at(next(encoded), item[1]) for item in spans]
+                found.append(error)
+        chats = iter(self._cut([item for item in found if not isinstance(item, RowError)]))
+        return [
+            item if isinstance(item, RowError) else counted(next(chats), conversation)
+            for item, conversation in zip(found, conversations, strict=True)
+        ]
 
-    def _spans(self, conversation: Conversation) -> tuple[str, list[tuple[int, int, bool]]]:
-        messages = self._messages(conversation)
-        whole = self.render(messages, conversation)
-        spans: list[tuple[int, int, bool]] = []
-        for index, message in enumerate(messages):
-            if message["role"] != "assistant":
-                continue
-            before = self.render(messages[:index], conversation, generation=True)
-            after = whole if index == len(messages) - 1 else self.render(messages[: index + 1], conversation)
-            if after.startswith(before) and whole.startswith(after):
-                spans.append((len(before), len(after), conversation.messages[index - len(messages)].train))
+    def _cut(self, found: list[tuple[str, list[Span]]]) -> list[TokenizedChat | RowError]:
+        if not found:
+            return []
+        if not getattr(self.tokenizer, "is_fast", False):
+            return [cut_by_prefixes(self._ids, text, spans) for text, spans in found]
+        encodings = self.tokenizer(
+            [text for text, _ in found], add_special_tokens=False, return_offsets_mapping=True
+        ).encodings
+        return [cut_by_offsets(e.ids, e.offsets, spans) for e, (_, spans) in zip(encodings, found, strict=True)]
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def spans(self, conversation: Conversation) -> tuple[str, list[Span]]:
+        """The whole text, and where the answers stand in it.
+
+        Raises:
+            RowError: the template refuses the conversation or leaves its tools out, or no answer can be found in it.
+        """
+        messages = self.messages(conversation)
+        spans = None
+        whole = str(self.render(messages, conversation))
+        refuse_left_out(conversation, whole)
+        if marks_answers(self.tokenizer, conversation):
+            spans = marked_answers(self, messages, conversation)
+        if spans is None:
+            spans = prefix_answers(self, messages, conversation, whole)
         if not spans:
             raise RowError(
                 "the tokenizer's chat template does not write answers where it asks for them", field="messages",
@@ -94,8 +116,9 @@ class TokenizerTemplate:
 
     def encode_prompt(self, conversation: Conversation) -> list[int]:
         """Token ids ready for generation."""
-        text = self.render(self._messages(conversation), conversation, generation=True)
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        text = str(self.render(self.messages(conversation), conversation, generation=True))
+        refuse_left_out(conversation, text)
+        return self._ids(text)
 
     def stop_token_ids(self) -> list[int]:
         """The end-of-sequence token."""
@@ -103,36 +126,13 @@ class TokenizerTemplate:
 
     def text(self, conversation: Conversation) -> str:
         """The whole conversation as text."""
-        return self.render(self._messages(conversation), conversation)
+        return str(self.render(self.messages(conversation), conversation))
 
     def chat_template(self) -> str:
-        """The tokenizer's own."""
-        return str(self.tokenizer.chat_template)
+        """The tokenizer's own; a few tokenizers have several by name, which stay together."""
+        own: str = self.tokenizer.chat_template
+        return own
 
-
-def _cut_at(encoding: Any, spans: list[tuple[int, int, bool]]) -> TokenizedChat:
-    """Ids between spans are prompts, ids inside them answers; what follows the last one closes it, untrained."""
-    turns: list[tuple[list[int], list[int]]] = []
-    position, ids, offsets = 0, encoding.ids, encoding.offsets
-    for start, end, _ in spans:
-        first = position
-        while first < len(ids) and offsets[first][0] < start:
-            first += 1
-        last = first
-        while last < len(ids) and offsets[last][0] < end:
-            last += 1
-        turns.append((ids[position:first], ids[first:last]))
-        position = last
-    return TokenizedChat(turns, [train for _, _, train in spans])
-
-
-def _openai(message: Message) -> dict[str, Any]:
-    result: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.reasoning:
-        result["reasoning_content"] = message.reasoning
-    if message.tool_calls:
-        result["tool_calls"] = [
-            {"type": "function", "function": {"name": call.name, "arguments": dict(call.arguments)}}
-            for call in message.tool_calls
-        ]
-    return result
+    def chat_template_note(self) -> str:
+        """Nothing to note: it is the very template that training used."""
+        return ""

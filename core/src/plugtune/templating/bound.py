@@ -7,6 +7,8 @@ from typing import Any
 
 from plugtune.data.records import Conversation, RowError, TokenizedChat
 from plugtune.errors import RequestError
+from plugtune.templating.counting import counted
+from plugtune.templating.exported import exported_template
 from plugtune.templating.load import digest
 from plugtune.templating.model import ChatTemplate, Piece, Special, Token
 from plugtune.templating.render import RenderOptions, Turn, render, segments, written
@@ -63,7 +65,8 @@ class BoundTemplate:
         turns = [turn for item in rendered if not isinstance(item, RowError) for turn in item]
         ids = self._ids(piece for turn in turns for part in (turn.prompt, turn.answer) for piece in part)
         tail = [self.eos_id] if self.template.eos == "once" else []
-        return [item if isinstance(item, RowError) else self._chat(item, ids, tail) for item in rendered]
+        chats = [item if isinstance(item, RowError) else self._chat(item, ids, tail) for item in rendered]
+        return [counted(chat, conversation) for chat, conversation in zip(chats, conversations, strict=True)]
 
     def _chat(self, turns: list[Turn], ids: dict[str, list[int]], tail: list[int]) -> TokenizedChat:
         pairs = [(self._join(turn.prompt, ids), self._join(turn.answer, ids)) for turn in turns]
@@ -119,20 +122,11 @@ class BoundTemplate:
         Raises:
             RequestError: neither does; names the first difference.
         """
-        from plugtune.templating.jinja import to_jinja
-        from plugtune.templating.verify import first_difference
+        return exported_template(self).jinja
 
-        own = getattr(self.tokenizer, "chat_template", None)
-        if isinstance(own, str) and first_difference(self, own) is None:
-            return own
-        made = to_jinja(self.template, self.options, self.tokenizer, self.eos_text())
-        difference = first_difference(self, made)
-        if difference is None:
-            return made
-        raise RequestError(
-            f"no Jinja chat template gives the token ids of template {self.name!r} with this tokenizer",
-            where="template", why=str(difference), fix="use a template whose pieces are bounded by special tokens",
-        )  # fmt: skip
+    def chat_template_note(self) -> str:
+        """What `chat_template` cannot do although the template can; empty when it is equal in everything."""
+        return exported_template(self).note
 
 
 def is_special(piece: Piece) -> bool:

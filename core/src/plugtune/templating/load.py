@@ -55,6 +55,7 @@ def load_template(path: Path) -> ChatTemplate:
         values["thinking"] = tuple(values["thinking"])
     values["examples"] = tuple(_example(item, n, where) for n, item in enumerate(values.get("examples") or [], 1))
     _check_choices(values, where)
+    _check_opener(values, where)
     return ChatTemplate(**values)
 
 
@@ -105,8 +106,8 @@ def _example(item: Any, number: int, where: str) -> TemplateExample:
 
 
 TYPES: dict[str, type] = {
-    "name": str, "summary": str, "source": str, "default_system": str, "tool_separator": str, "tool_style": str,
-    "replace_eos": bool, "system_in_user": bool,
+    "name": str, "summary": str, "source": str, "default_system": str, "opener": str, "tool_separator": str,
+    "tool_style": str, "replace_eos": bool, "system_in_user": bool,
 }  # fmt: skip
 
 
@@ -133,6 +134,18 @@ def _check_choices(values: dict[str, Any], where: str) -> None:
             raise RequestError(
                 f"{key} is {values[key]!r}", where=where, fix=near or f"one of {', '.join(k for k in known if k)}"
             )
+
+
+def _check_opener(values: dict[str, Any], where: str) -> None:
+    opener = values.get("opener", "")
+    for key in ("user", "tool"):
+        pieces = values.get(key)
+        if opener and pieces and not (isinstance(pieces[-1], str) and pieces[-1].endswith(opener)):
+            raise RequestError(
+                f"{key} does not end with the opener {opener!r}", where=where,
+                why="the opener is the end of what stands before an answer",
+                fix=f"write the end of the last text of {key}, or leave opener out",
+            )  # fmt: skip
 
 
 def digest(template: ChatTemplate, *options: Any) -> str:

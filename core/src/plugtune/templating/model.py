@@ -62,6 +62,8 @@ class ChatTemplate:
         user: pieces of a user message, up to and including what opens the answer. `{{idx}}` counts rounds from 0.
         assistant: pieces of an answer (`{{content}}`), trained on.
         tool: pieces of a tool's result, up to and including what opens the next answer; `user` when empty.
+        opener: the end of the `user` and `tool` pieces that opens an answer; left out where no answer follows. Empty
+            when the format has none, or when it is not told apart.
         tool_separator: what stands between the results of several calls, which share one `tool` message.
         tool_call: pieces of an answer that calls tools (`{{content}}` holds the calls in `tool_style`);
             `assistant` when empty.
@@ -74,8 +76,8 @@ class ChatTemplate:
             added after the last answer only.
         replace_eos: the first stop word becomes the tokenizer's end-of-sequence token.
         thinking: opening and closing words of reasoning, when the model reasons.
-        reasoning: how reasoning is treated (`none`, `keep`, `strip-history`): in a reasoning template earlier
-            answers lose their thoughts and an answer without any gets empty thoughts.
+        reasoning: how reasoning is treated (`none`, `keep`, `strip-history`): with `strip-history` answers to
+            earlier questions lose their thoughts and a last answer without any gets empty thoughts.
         model_types: transformers model types for which this is the usual template; used for mismatch warnings.
         examples: golden examples, checked by `plugtune template check` and the conformance kit.
         source: where the format is documented.
@@ -90,6 +92,7 @@ class ChatTemplate:
     user: Pieces = ("{{content}}",)
     assistant: Pieces = ("{{content}}", Special("eos"))
     tool: Pieces = ()
+    opener: str = ""
     tool_separator: str = "\n"
     tool_call: Pieces = ()
     tool_style: str = "react"

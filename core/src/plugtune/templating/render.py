@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from plugtune.data.records import Conversation, Message, RowError
 from plugtune.templating.model import ChatTemplate, Piece, Pieces, Segment, Special, Token
-from plugtune.templating.tools import STYLES
+from plugtune.templating.tools import STYLES, ToolStyle
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,14 @@ class RenderOptions:
     tool_style: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an answer stands: behind the last question (`current`), and at the end of the conversation (`final`)."""
+
+    current: bool
+    final: bool
+
+
 def render(
     template: ChatTemplate, conversation: Conversation, options: RenderOptions, *, generation: bool = False
 ) -> list[Turn]:
@@ -37,12 +46,7 @@ def render(
         RowError: the conversation cannot be written in this template (order of roles, tools without a style).
     """
     messages = list(conversation.messages)
-    system = messages.pop(0).content if messages and messages[0].role == "system" else None
-    if system is None:
-        system = template.default_system if options.default_system is None else options.default_system
-    style_name = options.tool_style or template.tool_style
-    if conversation.tools:
-        system += _style(style_name, template.name).describe(conversation.tools)
+    system = _system(template, messages, conversation.tools, options)
     turns: list[Turn] = []
     pending: list[Piece] = list(template.prefix)
     lead = ""
@@ -50,28 +54,28 @@ def render(
         lead = "".join(piece for piece in fill(template.system, system) if isinstance(piece, str))
     elif system:
         pending += fill(template.system, system)
-    last_answer = max((i for i, m in enumerate(messages) if m.role == "assistant"), default=-1)
+    last_answer = -1 if generation else _last(messages, "assistant")
+    last_question = _last(messages, "user")
     asked = False
     results: list[str] = []
     for index, message in enumerate(messages):
+        following = messages[index + 1].role if index + 1 < len(messages) else ("assistant" if generation else "")
         if message.role == "assistant":
             if not asked:
                 raise RowError("an answer stands where a question is expected", field="messages")
-            last = index == last_answer and not generation
-            given, answer = _answer(template, message, options, style_name, last=last)
-            # An earlier answer that lost its thoughts is context: asked the same at inference, the model would think.
-            context_only = template.reasoning == "strip-history" and index != last_answer
-            turns.append(Turn(pending + given, answer, message.train and not context_only))
+            place = Place(current=index > last_question, final=index == last_answer)
+            turns.append(_answer(template, message, options, pending, place))
             pending, asked = [], False
         elif message.role == "tool":
             results.append(message.content)
-            if index + 1 == len(messages) or messages[index + 1].role != "tool":
-                joined = template.tool_separator.join(results)
-                pending += fill(template.tool or template.user, joined, index // 2)
+            if following != "tool":
+                pieces = asking(template, template.tool or template.user, opens=following == "assistant")
+                pending += fill(pieces, template.tool_separator.join(results), index // 2)
                 results = []
             asked = True
         elif message.role == "user":
-            pending += fill(template.user, lead + message.content, index // 2)
+            pieces = asking(template, template.user, opens=following == "assistant")
+            pending += fill(pieces, lead + message.content, index // 2)
             asked, lead = True, ""
         else:
             raise RowError("a system message stands after the first place", field="messages")
@@ -84,46 +88,79 @@ def render(
     return turns
 
 
-def _style(name: str, template: str):  # type: ignore[no-untyped-def]
-    if name not in STYLES:
+def _system(
+    template: ChatTemplate, messages: list[Message], tools: Sequence[Mapping[str, Any]], options: RenderOptions
+) -> str:
+    """The system prompt with the tools described behind it; takes its message off the list."""
+    if messages and messages[0].role == "system":
+        system = messages.pop(0).content
+    else:
+        system = template.default_system if options.default_system is None else options.default_system
+    return system + _style(template, options).describe(tools) if tools else system
+
+
+def _last(messages: Sequence[Message], role: str) -> int:
+    return max((index for index, message in enumerate(messages) if message.role == role), default=-1)
+
+
+def asking(template: ChatTemplate, pieces: Pieces, *, opens: bool) -> Pieces:
+    """Pieces of a question, without what opens an answer where no answer follows."""
+    if opens or not template.opener or not pieces or not isinstance(pieces[-1], str):
+        return pieces
+    return (*pieces[:-1], pieces[-1].removesuffix(template.opener))
+
+
+def style_name(template: ChatTemplate, options: RenderOptions) -> str:
+    """The tool style of a run: what was asked for, else the template's own."""
+    return options.tool_style or template.tool_style
+
+
+def _style(template: ChatTemplate, options: RenderOptions) -> ToolStyle:
+    style = STYLES.get(style_name(template, options))
+    if style is None:
         raise RowError(
-            f"template {template!r} has no way to write tools", field="tools", fix="choose one with --tool_format"
+            f"template {template.name!r} has no way to write tools", field="tools", fix="choose one with --tool_format"
         )
-    return STYLES[name]
+    return style
 
 
 def _answer(
-    template: ChatTemplate, message: Message, options: RenderOptions, style: str, *, last: bool
-) -> tuple[list[Piece], list[Piece]]:
-    """What the answer adds to its prompt (empty thoughts that are given, not learnt), and the answer itself."""
+    template: ChatTemplate, message: Message, options: RenderOptions, pending: list[Piece], place: Place
+) -> Turn:
+    """The answer behind what is pending; empty thoughts are given, not learnt, to a model that shall not think."""
     content = message.content
     if message.tool_calls:
-        written = _style(style, template.name).calls(message.tool_calls)
+        written = _style(template, options).calls(message.tool_calls)
         content = f"{content}\n{written}" if content else written
-    thoughts, content = _thoughts(template, content, message.reasoning, options, last=last)
+    if template.thinking is not None and message.reasoning:
+        content = message.reasoning.join(template.thinking) + content
     pieces = template.tool_call if message.tool_calls and template.tool_call else template.assistant
+    if template.thinking is None or template.reasoning != "strip-history":
+        return Turn(pending, fill(pieces, content), message.train)
+    thoughts, content, kept = _thoughts(template.thinking, content, options, place)
     answer = fill(pieces, content)
+    # An answer that lost its thoughts is context: asked the same at inference, the model would think.
+    train = message.train and (place.final or kept)
     # Empty thoughts are a piece of their own: at inference they are either given or generated as such.
-    return ([], thoughts + answer) if options.enable_thinking else (thoughts, answer)
+    if options.enable_thinking:
+        return Turn(pending, thoughts + answer, train)
+    return Turn(pending + thoughts, answer, train)
 
 
 def _thoughts(
-    template: ChatTemplate, content: str, reasoning: str | None, options: RenderOptions, *, last: bool
-) -> tuple[list[Piece], str]:
-    """Empty thoughts to put before an answer without any, and the answer with or without its own."""
-    if template.thinking is None:
-        return [], content
-    opening, closing = template.thinking
-    if reasoning:
-        content = f"{opening}{reasoning}{closing}{content}"
-    if template.reasoning != "strip-history":
-        return [], content
+    words: tuple[str, str], content: str, options: RenderOptions, place: Place
+) -> tuple[list[Piece], str, bool]:
+    """Empty thoughts to put before an answer without any, the answer, and whether it keeps thoughts of its own.
+
+    Answers to the last question keep them: those that call tools on the way to the final answer, too.
+    """
+    opening, closing = words
     has_thoughts = opening.strip() in content and closing.strip() in content
-    if has_thoughts and last and options.enable_thinking:
-        return [], content
+    if has_thoughts and place.current and options.enable_thinking:
+        return [], content, True
     if has_thoughts:
         content = content.split(closing.strip(), 1)[1].lstrip("\n")
-    return [opening + closing] if last else [], content
+    return [opening + closing] if place.final else [], content, False
 
 
 def _thinking_off(template: ChatTemplate, options: RenderOptions) -> list[Piece]:
@@ -135,7 +172,7 @@ def _thinking_off(template: ChatTemplate, options: RenderOptions) -> list[Piece]
 def fill(pieces: Pieces, content: str, index: int = 0) -> list[Piece]:
     """Pieces with the message put in."""
     return [
-        piece.replace("{{content}}", content).replace("{{idx}}", str(index)) if isinstance(piece, str) else piece
+        piece.replace("{{idx}}", str(index)).replace("{{content}}", content) if isinstance(piece, str) else piece
         for piece in pieces
     ]
 
