@@ -141,43 +141,99 @@ def check(dataset: str, dataset_dir: str, as_json: bool) -> None:
 
 
 @command.command("convert")
-@click.option("--input", "source", required=True, help="File to convert (CSV, JSON, JSON lines, Parquet).")
-@click.option("--join", "joined", help="Second file, joined to the first.")
-@click.option("--on", "key", help="Column that joins the two files.")
-@click.option("--user", required=True, help="Column of the question; FILE_STEM.column when both files have it.")
-@click.option("--assistant", required=True, help="Column of the answer; FILE_STEM.column when both files have it.")
-@click.option("--system", help="Column of the system prompt.")
-@click.option("--limit", type=int, help="Only the first N rows.")
-@click.option("--output", required=True, help="JSON file to write, in sharegpt form.")
+@click.argument("dataset", required=False)
+@click.option("--input", "source", help="The same as DATASET.")
+@click.option("--dataset_dir", "--dataset-dir", default="data", help="Folder with dataset_info.json.")
+@click.option("--to", "target", default="sharegpt", show_default=True, help="Format to write (plugtune list formats).")
+@click.option(
+    "--kind", type=click.Choice(["conversation", "preference", "feedback", "document"]),
+    help="What the rows are; by default as the data set's entry says.",
+)  # fmt: skip
+@click.option("--join", "joined", help="Tables: second file, joined to the first.")
+@click.option("--on", "key", help="Tables: column that joins the two files.")
+@click.option("--user", help="Tables: column of the question; FILE_STEM.column when both files have it.")
+@click.option("--assistant", help="Tables: column of the answer; FILE_STEM.column when both files have it.")
+@click.option("--system", help="Tables: column of the system prompt.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
+@click.option("--max_bad_rows", "--max-bad-rows", default=0, help="How many unreadable rows are left out and counted.")
+@click.option("--output", required=True, help="File to write, .json or .jsonl.")
 @click.option("--register", "name", help="Name to register it under, in the dataset_info.json beside it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def convert_command(
-    source: str, joined: str | None, key: str | None, user: str, assistant: str, system: str | None, limit: int | None,
-    output: str, name: str | None, as_json: bool,
+    dataset: str | None, source: str | None, dataset_dir: str, target: str, kind: str | None, joined: str | None,
+    key: str | None, user: str | None, assistant: str | None, system: str | None, limit: int | None,
+    max_bad_rows: int, output: str, name: str | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Turn table files into a registered sharegpt set, a question and its answer a row; two files are joined."""
-    from plugtune.data.convert import join_rows, sharegpt_rows, write_rows
+    """Write DATASET (a name or a file) in another format, without loss.
 
-    rows = join_rows(Path(source), Path(joined) if joined else None, key)
-    converted, skipped = sharegpt_rows(rows, user, assistant, system, limit)
-    write_rows(Path(output), converted)
+    With --user and --assistant DATASET is a table, a question and its answer a row; --join adds a second table.
+    """
+    from plugtune.data.convert import Target, convert_records, refuse_own_input
+    from plugtune.plugins.host import PluginHost
+
+    if (dataset is None) == (source is None):
+        raise click.UsageError("give one data set or file to convert: DATASET or --input FILE")
+    catalog = PluginHost().load().catalog
+    given = str(dataset or source)
+    if user or assistant or joined or key or system:
+        records, inputs = _table(given, joined, key, user, assistant, system), [given, joined]
+        found: Any = "conversation"
+    else:
+        records, inputs, found = _records(catalog, given, dataset_dir, kind)
+    refuse_own_input(Path(output), [Path(path) for path in inputs if path])
+    done = convert_records(
+        records, Target(catalog, target, found), Path(output), name=given, kind=found, max_bad_rows=max_bad_rows,
+        limit=limit,
+    )  # fmt: skip
     if name:
         from plugtune.data.register import register
 
-        register(Path(output).parent, name, sharegpt_entry(Path(output).name, system))
-    answer = {"output": output, "rows": len(converted), "left_out": skipped, "registered": name}
+        register(Path(output).parent, name, done.entry)
+    _tell_converted(done, output, name, as_json)
+
+
+def _table(
+    first: str, second: str | None, key: str | None, user: str | None, assistant: str | None, system: str | None
+) -> Any:
+    from plugtune.data.convert import records_of_table
+    from plugtune.data.tables import Table, TableColumns
+
+    if not user or not assistant:
+        raise click.UsageError("a table needs --user and --assistant, the columns of question and answer")
+    columns = TableColumns(user, assistant, system)
+    return records_of_table(Table(Path(first), Path(second) if second else None, key, columns))
+
+
+def _records(catalog: Any, dataset: str, dataset_dir: str, kind: str | None) -> tuple[Any, list[str | None], Any]:
+    from plugtune.data.convert import records_of
+    from plugtune.data.registry import Registry
+    from plugtune.errors import RequestError
+
+    spec = Registry.open(catalog, dataset_dir).resolve(dataset)
+    found = kind or _kind_of(spec)
+    if found not in spec.format.makes:
+        raise RequestError(
+            f"format {spec.format.name} makes no {found} rows",
+            where="--kind",
+            fix=f"one of {', '.join(spec.format.makes)}",
+        )
+    return records_of(spec, found), [str(spec.path) if spec.path else None], found
+
+
+def _tell_converted(done: Any, output: str, name: str | None, as_json: bool) -> None:
+    counts = done.report.as_json()
+    left_out = {reason: drop["rows"] for reason, drop in counts["dropped"].items()}
     if as_json:
-        emit_json(answer)
-    else:
-        click.echo(f"wrote {len(converted)} rows to {output}" + (f", registered as {name}" if name else ""))
-        for reason, count in skipped.items():
-            click.echo(f"  {count} rows left out: {reason}")
-
-
-def sharegpt_entry(file_name: str, system: str | None) -> dict[str, Any]:
-    """The registry entry of a converted file."""
-    columns = {"messages": "conversations", **({"system": "system"} if system else {})}
-    return {"file_name": file_name, "formatting": "sharegpt", "columns": columns}
+        emit_json(
+            {"output": output, "rows": done.rows, "read": done.report.read, "left_out": left_out, "bad": counts["bad"],
+             "registered": name, "entry": done.entry}
+        )  # fmt: skip
+        return
+    click.echo(f"wrote {done.rows} rows to {output}" + (f", registered as {name}" if name else ""))
+    for reason, count in left_out.items():
+        click.echo(f"  {count} rows left out: {reason}")
+    for problem in counts["bad"]["first"]:
+        click.echo(f"  left out: {problem.splitlines()[0]}")
 
 
 @command.command("add")

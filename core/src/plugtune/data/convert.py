@@ -1,90 +1,185 @@
-"""Turns table files into conversations: joins two files on a key, picks the columns of question and answer."""
+"""Writes records into a file of another format, without loss.
+
+Every row that is written is read back by the target's own converter and compared with the record it came from, so that
+no format has to be trusted to hold what it was given.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from plugtune.data.sources import read_rows
-from plugtune.errors import DataError, RequestError, did_you_mean
-from plugtune.training.checkpoint import write_whole
+from plugtune.capabilities import DatasetFormat, load_ref
+from plugtune.catalog import Catalog
+from plugtune.data.difference import first_difference
+from plugtune.data.encoding import Dropped
+from plugtune.data.pipeline import converter, raw_rows
+from plugtune.data.records import Record, RecordKind, RowError, Where
+from plugtune.data.registry import DatasetSpec
+from plugtune.data.report import LISTED, SetReport
+from plugtune.data.rowfile import RowFile, row_text
+from plugtune.data.sources import files_of
+from plugtune.data.tables import Table
+from plugtune.data.writable import RowWriter, WritableFormat
+from plugtune.errors import DataError, Problem, RequestError
 
-Row = dict[str, Any]
+Source = Iterator[tuple[Where, Record | RowError | Dropped]]
+"""Records with their places; an error where a row cannot be read, a reason where a row is left out."""
 
 
-def join_rows(first: Path, second: Path | None, key: str | None) -> Iterator[Row]:
-    """Rows of the first file, each with every matching row of the second; columns are also known as STEM.column.
+@dataclass(slots=True)
+class Converted:
+    """What became of the rows.
+
+    Attributes:
+        rows: how many were written.
+        report: what was read, and the bad rows.
+        entry: the registry entry of the file.
+    """
+
+    rows: int
+    report: SetReport
+    entry: dict[str, Any] = field(default_factory=dict)
+
+
+def records_of(spec: DatasetSpec, kind: RecordKind) -> Source:
+    """Records of a data set."""
+    convert = converter(spec, kind)
+    for raw in raw_rows(spec):
+        try:
+            yield raw.where, convert(raw.values)
+        except RowError as error:
+            yield raw.where, error
+
+
+def records_of_table(table: Table) -> Source:
+    """Conversations of table files."""
+    yield from table.conversations()
+
+
+class Target:
+    """A format as the target of a conversion of records of one kind.
 
     Raises:
-        RequestError: a join without a key, or a key that a file does not have.
-        DataError: a file cannot be read.
+        RequestError: the format cannot be written, or holds no such records.
     """
-    if second is None:
-        for raw in read_rows(first):
-            yield _named(first, raw.values)
-        return
-    if not key:
-        raise RequestError("two files need a column to join them on", where="--on")
-    answers: dict[str, list[Row]] = {}
-    for raw in read_rows(second):
-        answers.setdefault(str(_value(raw.values, key, second)), []).append(_named(second, raw.values))
-    for raw in read_rows(first):
-        question = _named(first, raw.values)
-        for answer in answers.get(str(_value(raw.values, key, first)), []):
-            # A column that both files have is only known by its full name.
-            shared = {k for k in raw.values if k in answer}
-            yield {**{k: v for k, v in {**answer, **question}.items() if k not in shared or k == key}}
+
+    def __init__(self, catalog: Catalog, name: str, kind: RecordKind) -> None:
+        self.format: DatasetFormat = catalog.get("format", name)
+        writable = [f for f in catalog.all("format") if isinstance(f, WritableFormat)]
+        if not isinstance(self.format, WritableFormat):
+            names = ", ".join(f.name for f in writable)
+            raise RequestError(f"format {name!r} is only read, not written", where="--to", fix=f"one of {names}")
+        try:
+            self.writer: RowWriter = load_ref(self.format.write)(kind=kind)
+        except RowError as error:
+            fitting = ", ".join(f.name for f in writable if _holds(f, kind))
+            raise RequestError(
+                f"format {name!r} holds no {kind} rows", where="--to", why=error.reason,
+                fix=f"one of {fitting}" if fitting else "",
+            ) from None  # fmt: skip
+        self.columns = {**self.format.columns, **self.writer.columns}
+        self.read = load_ref(self.format.convert)(self.columns, self.format.tags, kind=kind)
+
+    def text(self, record: Record) -> tuple[str, set[str]]:
+        """A record's row as JSON, proven to read back as the same record, and its columns.
+
+        Raises:
+            RowError: the format cannot hold it.
+        """
+        row = self.writer.row(record)
+        try:
+            text = row_text(row)
+        except (TypeError, ValueError) as error:
+            raise RowError(f"it holds something that JSON cannot write: {error}") from None
+        try:
+            back = self.read(json.loads(text))
+        except RowError as error:
+            raise RowError(error.reason, field=error.field) from None
+        if difference := first_difference(record, back):
+            raise RowError("it would read back differently", field=difference)
+        return text, set(row)
+
+    def entry(self, file_name: str, used: set[str], ranking: bool) -> dict[str, Any]:
+        """The registry entry of a file with these columns."""
+        columns = {
+            role: name
+            for role, name in self.writer.columns.items()
+            if name in used and self.format.columns.get(role) != name
+        }
+        entry: dict[str, Any] = {"file_name": file_name, "formatting": self.format.name}
+        return entry | ({"columns": columns} if columns else {}) | ({"ranking": True} if ranking else {})
 
 
-def _named(file: Path, values: Any) -> Row:
-    return {**values, **{f"{file.stem}.{name}": value for name, value in values.items()}}
+def _holds(target: WritableFormat, kind: RecordKind) -> bool:
+    try:
+        load_ref(target.write)(kind=kind)
+    except RowError:
+        return False
+    return True
 
 
-def _value(values: Any, key: str, file: Path) -> Any:
-    if key not in values:
-        raise RequestError(
-            f"{file} has no column {key!r}",
-            where="--on",
-            fix=did_you_mean(key, values) or f"columns: {', '.join(values)}",
-        )
-    return values[key]
-
-
-def sharegpt_rows(
-    rows: Iterator[Row], user: str, assistant: str, system: str | None, limit: int | None
-) -> tuple[list[Row], dict[str, int]]:
-    """Rows in sharegpt form, and how many were left out for which reason.
+def convert_records(
+    source: Source, target: Target, output: Path, *, name: str, kind: RecordKind, max_bad_rows: int = 0,
+    limit: int | None = None,
+) -> Converted:  # fmt: skip
+    """Write records in the target's format; the file is there whole or, after any error, as it was before.
 
     Raises:
-        DataError: a column does not exist.
+        DataError: more rows are bad than allowed, the target cannot hold a row, or nothing is left to write.
     """
-    converted: list[Row] = []
-    skipped: dict[str, int] = {}
-    for row in islice(rows, limit):
-        for column in filter(None, (user, assistant, system)):
-            if column not in row:
-                known = ", ".join(sorted(row))
-                raise DataError(f"there is no column {column!r}", fix=did_you_mean(column, row) or f"columns: {known}")
-        question, answer = str(row[user] or "").strip(), str(row[assistant] or "").strip()
-        if not question or not answer:
-            reason = "the question is empty" if not question else "the answer is empty"
-            skipped[reason] = skipped.get(reason, 0) + 1
-            continue
-        entry: Row = {"conversations": [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]}
-        if system:
-            entry["system"] = row[system]
-        converted.append(entry)
-    if not converted:
-        raise DataError(
-            "nothing was converted", why="; ".join(f"{n} rows: {r}" for r, n in skipped.items()) or "no rows match"
-        )
-    return converted, skipped
+    report, refused = SetReport(name), 0
+    problems: list[Problem] = []
+    used: set[str] = set()
+    with RowFile(output) as file:
+        for where, record in islice(source, limit):
+            report.read += 1
+            if isinstance(record, Dropped):
+                report.drop(where.row, record.reason)
+                continue
+            if isinstance(record, RowError):
+                report.refuse(where, record)
+                continue
+            try:
+                text, columns = target.text(record)
+            except RowError as error:
+                refused += 1
+                if len(problems) < LISTED:
+                    problems.append(_unholdable(target.format.name, where, error))
+                continue
+            used |= columns
+            report.kept += 1
+            file.write(text)
+        if report.bad_count > max_bad_rows:
+            report.check(max_bad_rows)
+        if refused:
+            more = [Problem(f"and {refused - len(problems)} more rows")] if refused > len(problems) else []
+            raise DataError.of([*problems, *more])
+        if not file.count:
+            left_out = "; ".join(f"{count} rows: {reason}" for reason, (count, _) in report.dropped.items())
+            raise DataError("nothing was converted", where=name, why=left_out or "no rows match")
+    return Converted(file.count, report, target.entry(output.name, used, kind == "preference"))
 
 
-def write_rows(path: Path, rows: list[Row]) -> None:
-    """UTF-8 JSON without escapes, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, (json.dumps(rows, ensure_ascii=False, indent=1) + "\n").encode("utf-8"))
+def _unholdable(name: str, where: Where, error: RowError) -> Problem:
+    place = f"{where}, field {error.field!r}" if error.field else str(where)
+    return Problem(
+        f"format {name} cannot hold this row: {error.reason}", where=place,
+        fix=error.fix or "choose another format with --to, or leave the row out",
+    )  # fmt: skip
+
+
+def refuse_own_input(output: Path, inputs: Iterable[Path]) -> None:
+    """A conversion never writes over what it reads.
+
+    Raises:
+        RequestError: the output is one of the inputs.
+    """
+    for path in inputs:
+        files = files_of(path) if path.exists() else []
+        if output.exists() and any(output.samefile(file) for file in files):
+            raise RequestError(f"{output} is read by this conversion", where="--output", fix="choose another file")

@@ -25,7 +25,8 @@ class _Reader:
     def __init__(self, file: TextIO, name: str) -> None:
         self.file, self.name = file, name
         self.text, self.position, self.ended = "", 0, False
-        self.lines_before, self.decoder = 0, json.JSONDecoder()
+        # Line breaks are counted up to `counted` only once: counting from the start for each row is quadratic.
+        self.breaks, self.counted, self.decoder = 0, 0, json.JSONDecoder()
 
     def items(self) -> Iterator[tuple[Any, int]]:
         first = self._next_character()
@@ -37,7 +38,7 @@ class _Reader:
         if self._next_character() == "]":
             return
         while True:
-            line = self.lines_before + self.text.count("\n", 0, self.position) + 1
+            line = self._line()
             yield self._value(), line
             separator = self._next_character()
             if separator == "]":
@@ -77,16 +78,20 @@ class _Reader:
                 return ""
             self._fill()
 
+    def _line(self) -> int:
+        self.breaks += self.text.count("\n", self.counted, self.position)
+        self.counted = self.position
+        return self.breaks + 1
+
     def _fill(self, double: bool = False) -> None:
-        self.lines_before += self.text.count("\n", 0, self.position)
+        self._line()
         rest = self.text[self.position :]
         # Doubling keeps the repeated attempts at one huge row linear in its size.
         chunk = self.file.read(max(CHUNK, len(rest) if double else 0))
         self.ended = not chunk
-        self.text, self.position = rest + chunk, 0
+        self.text, self.position, self.counted = rest + chunk, 0, 0
 
     def _broken(self, reason: str) -> DataError:
-        before = self.text[: self.position]
-        line = self.lines_before + before.count("\n") + 1
-        column = self.position - (before.rfind("\n") + 1) + 1
+        line = self._line()
+        column = self.position - (self.text.rfind("\n", 0, self.position) + 1) + 1
         return DataError(f"broken JSON: {reason}", where=f"{self.name}, line {line}, column {column}")

@@ -136,6 +136,6 @@ def _join(chat: TokenizedChat, rules: LengthRules, turns: list[int]) -> tuple[li
 
 def _checked(row: tuple[list[int], list[int]], total: int) -> EncodeOutcome:
     ids, labels = row
-    if all(label == IGNORE for label in labels[1:]):
+    if labels.count(IGNORE) - (labels[:1] == [IGNORE]) == max(len(labels) - 1, 0):
         return Dropped("no trained token is left")
     return [EncodedRow({"input_ids": ids, "labels": labels}, cut_tokens=total - len(ids))]

@@ -6,13 +6,9 @@ template and options are never tokenized twice. Knows no format, template or sta
 
 from __future__ import annotations
 
-import hashlib
 import json
-import multiprocessing
-import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -20,17 +16,17 @@ from typing import Any
 
 from plugtune.capabilities import load_ref
 from plugtune.catalog import Catalog
-from plugtune.data.encoding import Dropped, EncodedRow, Encoder
+from plugtune.data.cache import REPORT, ROWS, cache_folder, key_of, staged, stored
+from plugtune.data.encoding import Encoder
 from plugtune.data.packing import pack_columns
-from plugtune.data.records import RawRow, Record, RowError
+from plugtune.data.records import RawRow, Record
 from plugtune.data.registry import DatasetSpec, Registry
 from plugtune.data.report import DataReport, SetReport
-from plugtune.data.sources import files_of, read_rows
+from plugtune.data.sources import read_rows
+from plugtune.data.work import Work, arrow_schema, tally
+from plugtune.data.workers import batches_of
 from plugtune.errors import DataError
 from plugtune.options.groups import DataOptions
-
-PARALLEL_FROM = 4000
-"""Rows from which worker processes pay for themselves."""
 
 
 @dataclass(slots=True)
@@ -40,29 +36,6 @@ class Prepared:
     train: Any = None
     evaluation: Any = None
     report: DataReport = field(default_factory=DataReport)
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """What a worker needs to turn raw rows into outcomes."""
-
-    convert: Callable[[Any], Record]
-    encoder: Encoder
-    kind: type
-
-    def __call__(self, rows: Sequence[RawRow]) -> list[Any]:
-        outcomes: list[Any] = []
-        records: list[Record] = []
-        for row in rows:
-            try:
-                record = self.convert(row.values)
-            except RowError as error:
-                outcomes.append(error)
-                continue
-            outcomes.append(None)
-            records.append(record)
-        encoded = iter(self.encoder.encode(records) if records else [])
-        return [next(encoded) if outcome is None else outcome for outcome in outcomes]
 
 
 def prepare(
@@ -151,136 +124,39 @@ def converter(spec: DatasetSpec, row_kind: str) -> Callable[[Any], Record]:
 def _one_set(spec: DatasetSpec, options: DataOptions, encoder: Encoder, report: DataReport, row_kind: str) -> Any:
     from datasets import Dataset
 
-    folder = cache_folder() / _key(spec, options, encoder, row_kind)
+    folder = cache_folder() / key_of(spec, options, encoder, row_kind)
     if options.overwrite_cache and folder.exists():
         shutil.rmtree(folder)
-    if (folder / "report.json").is_file():
-        entry = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    entry = stored(folder)
+    if entry is None:
+        entry = _prepare_set(spec, options, encoder, row_kind, folder)
+        report.sets.append(entry)
+    else:
         report.sets.append({**entry, "name": spec.name, "cached": True})
-        return Dataset.from_file(str(folder / "rows.arrow"))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
-    try:
-        count = SetReport(spec.name)
-        work = _Work(converter(spec, row_kind), encoder, object)
-        _write_arrow(staging / "rows.arrow", encoder.columns, _outcomes(spec, options, work), count)
-        count.check(options.max_bad_rows)
-        entry = count.as_json()
-        (staging / "report.json").write_text(json.dumps(entry, ensure_ascii=False), encoding="utf-8")
-        try:
-            staging.rename(folder)
-        except OSError:  # another process was faster; its rows are the same
-            shutil.rmtree(staging, ignore_errors=True)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
-    report.sets.append(entry)
-    return Dataset.from_file(str(folder / "rows.arrow"))
+    return Dataset.from_file(str(folder / ROWS))
 
 
-def _outcomes(spec: DatasetSpec, options: DataOptions, work: _Work) -> Iterator[tuple[RawRow, Any]]:
-    rows = raw_rows(spec, options.max_samples)
-    first = list(islice(rows, PARALLEL_FROM))
-    workers = options.preprocessing_num_workers or (min(os.cpu_count() or 1, 16) if len(first) == PARALLEL_FROM else 1)
-
-    def batches() -> Iterator[list[RawRow]]:
-        size = options.preprocessing_batch_size
-        for start in range(0, len(first), size):
-            # A batch that the head of the file does not fill goes on with the rest of it.
-            head = first[start : start + size]
-            yield head + list(islice(rows, size - len(head)))
-        while batch := list(islice(rows, size)):
-            yield batch
-
-    if workers <= 1:
-        for batch in batches():
-            yield from zip(batch, work(batch), strict=True)
-        return
-    yield from _in_processes(work, batches(), workers)
-
-
-_work_of_process: Callable[[Any], Any] | None = None
-
-
-def _call(batch: list[RawRow]) -> tuple[list[RawRow], list[Any]]:
-    assert _work_of_process is not None
-    return batch, _work_of_process(batch)
-
-
-def _start_worker(work: _Work) -> None:
-    global _work_of_process
-    # Each process has a core to itself: the tokenizer's own threads would only fight over them.
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    _work_of_process = work
-
-
-def _in_processes(work: _Work, batches: Iterator[list[RawRow]], workers: int) -> Iterator[tuple[RawRow, Any]]:
-    context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn")
-    with context.Pool(workers, _start_worker, (work,)) as pool:
-        for batch, outcomes in pool.imap(_call, batches):
-            yield from zip(batch, outcomes, strict=True)
-
-
-def _write_arrow(path: Path, columns: Sequence[str], outcomes: Iterator[tuple[RawRow, Any]], count: SetReport) -> None:
+def _prepare_set(
+    spec: DatasetSpec, options: DataOptions, encoder: Encoder, row_kind: str, folder: Path
+) -> dict[str, Any]:
+    """Prepare the rows of a data set into the cache; the report of them."""
     import pyarrow as pa
 
-    schema = pa.schema([(name, pa.list_(pa.int32())) for name in columns])
-    pending: list[EncodedRow] = []
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-
-        def flush() -> None:
-            if pending:
-                arrays = [pa.array([row.columns[name] for row in pending], pa.list_(pa.int32())) for name in columns]
-                writer.write_batch(pa.record_batch(arrays, schema=schema))
-                pending.clear()
-
-        for raw, outcome in outcomes:
-            pending += tally(raw, outcome, count)
-            if len(pending) >= 1000:
-                flush()
-        flush()
-
-
-def tally(raw: RawRow, outcome: Any, count: SetReport) -> list[EncodedRow]:
-    """Count what became of a row; the token rows to keep."""
-    count.read += 1
-    if isinstance(outcome, RowError):
-        count.refuse(raw.where, outcome)
-        return []
-    if isinstance(outcome, Dropped):
-        count.drop(raw.where.row, outcome.reason)
-        return []
-    sizes = []
-    for row in outcome:
-        columns = list(row.columns.values())
-        labels = row.columns.get("labels", columns[-1])
-        sizes.append((len(columns[0]), len(labels) - labels.count(-100)))
-    count.keep(raw.where.row, sum(row.cut_tokens for row in outcome), sizes)
-    return outcome
-
-
-def cache_folder() -> Path:
-    """Where prepared rows are kept."""
-    base = os.environ.get("PLUGTUNE_CACHE_DIR")
-    if base:
-        return Path(base) / "data"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plugtune" / "data"
-
-
-def _key(spec: DatasetSpec, options: DataOptions, encoder: Encoder, row_kind: str) -> str:
-    digest = hashlib.sha256()
-    files = files_of(spec.path) if spec.path is not None else []
-    for file in files:
-        with file.open("rb") as handle:
-            digest.update(hashlib.file_digest(handle, "sha256").digest())
-    parts = [
-        1, row_kind, encoder.fingerprint, spec.format.name, spec.format.convert, sorted(spec.columns.items()),
-        sorted(spec.tags.items()), spec.hub, spec.hub_id, spec.subset, spec.folder, spec.split, spec.num_samples,
-        options.max_samples, options.max_bad_rows, options.preprocessing_batch_size,
-        [file.name for file in files],
-    ]  # fmt: skip
-    digest.update(json.dumps(parts, default=str).encode())
-    return digest.hexdigest()[:40]
+    count, schema = SetReport(spec.name), arrow_schema(encoder.columns)
+    batches = batches_of(
+        raw_rows(spec, options.max_samples), Work(spec.name, converter(spec, row_kind), encoder),
+        options.preprocessing_batch_size, options.preprocessing_num_workers,
+    )  # fmt: skip
+    with staged(folder) as staging:
+        with pa.OSFile(str(staging / ROWS), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+            for batch in batches:
+                count.add(batch.count)
+                if len(batch.rows):
+                    writer.write_batch(pa.ipc.read_record_batch(pa.py_buffer(batch.rows), schema))
+        count.check(options.max_bad_rows)
+        entry = count.as_json()
+        (staging / REPORT).write_text(json.dumps(entry, ensure_ascii=False), encoding="utf-8")
+    return entry
 
 
 def _concat(parts: list[Any]) -> Any:
@@ -317,14 +193,13 @@ def _stream(
 
     def rows_of(spec: DatasetSpec, encoder: Encoder) -> Iterator[dict[str, list[int]]]:
         count = SetReport(spec.name)
-        work = _Work(converter(spec, row_kind), encoder, object)
+        work = Work(spec.name, converter(spec, row_kind), encoder)
         rows = raw_rows(spec)
         while batch := list(islice(rows, options.preprocessing_batch_size)):
-            for raw, outcome in zip(batch, work(batch), strict=True):
+            for raw, outcome in zip(batch, work.outcomes(batch), strict=True):
                 kept = tally(raw, outcome, count)
                 if count.bad_count > options.max_bad_rows:
                     count.check(options.max_bad_rows)
-                count.lengths.clear()  # a stream may be endless
                 yield from (dict(row.columns) for row in kept)
 
     def stream(specs: list[DatasetSpec], training: bool) -> Any:

@@ -101,11 +101,13 @@ class TokenizedChat:
             previous answer (prefix and system text in the first one).
         trained: for each turn, whether its answer is trained on.
         tail: closing ids after the last answer (an end-of-sequence that a template puts once); trained on.
+        unlearnable: answers that the row wanted trained on and that the template's form leaves as context only.
     """
 
     turns: list[tuple[list[int], list[int]]]
     trained: list[bool] = field(default_factory=list)
     tail: list[int] = field(default_factory=list)
+    unlearnable: int = 0
 
 
 class RowError(Exception):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +31,8 @@ class SetReport:
     dropped: dict[str, list[Any]] = field(default_factory=dict)
     bad: list[Problem] = field(default_factory=list)
     bad_count: int = 0
-    lengths: list[int] = field(default_factory=list)
+    lengths: Counter[int] = field(default_factory=Counter)
+    """Row length → rows of it. There are at most as many lengths as tokens in the longest row."""
 
     def keep(self, row: int, cut_tokens: int, rows: Iterable[tuple[int, int]]) -> None:
         """A row became rows of (tokens, trained tokens)."""
@@ -44,7 +46,7 @@ class SetReport:
             self.rows_out += 1
             self.tokens += length
             self.trained_tokens += trained
-            self.lengths.append(length)
+            self.lengths[length] += 1
 
     def drop(self, row: int, reason: str) -> None:
         """A policy left a row out."""
@@ -59,6 +61,17 @@ class SetReport:
         if len(self.bad) < LISTED:
             field_name = f", field {error.field!r}" if error.field else ""
             self.bad.append(Problem(error.reason, where=f"{where}{field_name}", fix=error.fix))
+
+    def add(self, later: SetReport) -> None:
+        """Add the count of the rows that follow."""
+        for name in ("read", "kept", "cut", "cut_tokens", "rows_out", "tokens", "trained_tokens", "bad_count"):
+            setattr(self, name, getattr(self, name) + getattr(later, name))
+        self.cut_rows = (self.cut_rows + later.cut_rows)[:LISTED]
+        self.bad = (self.bad + later.bad)[:LISTED]
+        self.lengths.update(later.lengths)
+        for reason, (number, rows) in later.dropped.items():
+            before = self.dropped.get(reason, [0, []])
+            self.dropped[reason] = [before[0] + number, (before[1] + rows)[:LISTED]]
 
     def check(self, tolerated: int) -> None:
         """Stop if more rows are bad than tolerated.
@@ -80,16 +93,28 @@ class SetReport:
 
     def as_json(self) -> dict[str, Any]:
         """JSON form; lengths as percentiles."""
-        ordered = sorted(self.lengths)
-        at = {f"p{p}": ordered[min(len(ordered) - 1, len(ordered) * p // 100)] for p in (50, 90, 99)} if ordered else {}
         return {
             "name": self.name, "read": self.read, "kept": self.kept, "rows_out": self.rows_out, "tokens": self.tokens,
             "trained_tokens": self.trained_tokens, "cached": self.cached,
-            "length": {**at, "max": ordered[-1]} if ordered else {},
+            "length": percentiles(self.lengths),
             "cut": {"rows": self.cut, "tokens": self.cut_tokens, "first_rows": self.cut_rows},
             "dropped": {reason: {"rows": n, "first_rows": rows} for reason, (n, rows) in self.dropped.items()},
             "bad": {"rows": self.bad_count, "first": [str(p) for p in self.bad]},
         }  # fmt: skip
+
+
+def percentiles(histogram: Mapping[int, int]) -> dict[str, int]:
+    """The median and other marks of values that are counted by value; exact, empty when nothing was counted."""
+    if not histogram:
+        return {}
+    total, ordered = sum(histogram.values()), sorted(histogram)
+    marks = [(f"p{p}", min(total - 1, total * p // 100)) for p in (50, 90, 99)]
+    found: dict[str, int] = {}
+    seen = 0
+    for value in ordered:
+        seen += histogram[value]
+        found |= {name: value for name, index in marks if name not in found and index < seen}
+    return {**found, "max": ordered[-1]}
 
 
 @dataclass(slots=True)

@@ -43,13 +43,17 @@ class _Reader:
             column = self._column(name)
             if column not in row:
                 raise RowError("the row has no such column", field=column, fix="map it under `columns`")
-            value = row[column]
-            answers.append(
-                self._message(value, column, 1)
-                if isinstance(value, Mapping)
-                else Message("assistant", text(row, column, required=True))
-            )
+            answers.append(self._answer(row, column))
         return Preference(Conversation(tuple(messages), tools(row, self.columns.get("tools"))), *answers)
+
+    def _answer(self, row: Mapping[str, Any], column: str) -> Message:
+        value = row[column]
+        if not isinstance(value, Mapping):
+            return Message("assistant", text(row, column, required=True))
+        message = self._message(value, column)
+        if message.role != "assistant":
+            raise RowError(f"expected an answer, found a message of {message.role}", field=column)
+        return message
 
     def feedback(self, row: Mapping[str, Any]) -> Feedback:
         column = self.columns.get("kto_tag")
@@ -69,14 +73,13 @@ class _Reader:
         items = row[column]
         if not isinstance(items, Sequence) or isinstance(items, str) or not items:
             raise RowError("expected a list of messages", field=column)
-        messages = [self._message(item, column, number) for number, item in enumerate(items, 1)]
+        messages = [self._message(item, f"{column}[{number}]") for number, item in enumerate(items, 1)]
         if messages[0].role == "system":
             # A system prompt inside the messages wins over the column.
             return messages if messages[0].content.strip() else messages[1:]
         return system_message(text(row, self.columns.get("system"))) + messages
 
-    def _message(self, item: Any, column: str, number: int) -> Message:
-        where = f"{column}[{number}]"
+    def _message(self, item: Any, where: str) -> Message:
         role_tag, content_tag = self.tags["role_tag"], self.tags["content_tag"]
         if not isinstance(item, Mapping) or role_tag not in item:
             raise RowError(
@@ -96,15 +99,21 @@ class _Reader:
             content = ""
         if not isinstance(content, str):
             raise RowError(f"expected text, found {type(content).__name__}", field=f"{where}.{content_tag}")
+        train = _is_trained(item)
         if role == "call":
-            return Message("assistant", "", _calls_in_text(content, f"{where}.{content_tag}"))
+            return Message("assistant", "", _calls_in_text(content, f"{where}.{content_tag}"), train=train)
         if role == "assistant" and not content.strip() and not calls:
             raise RowError(
                 "the answer is empty", field=f"{where}.{content_tag}", fix="fill it in, or leave the row out"
             )
-        train = bool(item.get("train", item.get("weight", 1)))
         reasoning = item.get("reasoning_content") or None
         return Message(role, content, calls, reasoning, train)  # type: ignore[arg-type]
+
+
+def _is_trained(item: Mapping[str, Any]) -> bool:
+    # Columnar files give every message every key; one that was not written is null.
+    given = (item.get(key) for key in ("train", "weight"))
+    return bool(next((value for value in given if value is not None), True))
 
 
 def _openai_calls(value: Any, where: str) -> tuple[ToolCall, ...]:
@@ -128,7 +137,19 @@ def _calls_in_text(content: str, where: str) -> tuple[ToolCall, ...]:
         value = json.loads(content)
     except json.JSONDecodeError as error:
         raise RowError(f"a function call must be JSON: {error.msg}", field=where) from None
-    return _openai_calls(value if isinstance(value, list) else [value], where)
+    calls = _openai_calls(value if isinstance(value, list) else [value], where)
+    if not calls:
+        raise RowError("a function call must name a function", field=where)
+    return calls
+
+
+# Several calls of one answer have several results, one after another.
+_FOLLOWS: dict[str, tuple[str, ...]] = {
+    "": ("user",),
+    "user": ("assistant",),
+    "tool": ("assistant", "tool"),
+    "assistant": ("user", "tool"),
+}
 
 
 def _check_order(messages: list[Message], column: str, *, ends_with_answer: bool) -> None:
@@ -138,15 +159,16 @@ def _check_order(messages: list[Message], column: str, *, ends_with_answer: bool
     offset = len(messages) - len(turns)
     if any(m.role == "system" for m in messages[1:]):
         raise RowError("a system message stands after the first place", field=column)
+    previous = ""
     for index, message in enumerate(turns):
-        expected = ("user", "tool") if index % 2 == 0 else ("assistant",)
-        if message.role not in expected or (index == 0 and message.role != "user"):
-            wanted = "user" if index == 0 else " or ".join(expected)
+        if message.role not in _FOLLOWS[previous]:
             raise RowError(
-                f"expected {wanted}, found {message.role}", field=f"{column}[{index + offset + 1}]",
+                f"expected {' or '.join(_FOLLOWS[previous])}, found {message.role}",
+                field=f"{column}[{index + offset + 1}]",
                 fix="users and answers take turns; join neighbours of the same role",
-            )  # fmt: skip
-    if (len(turns) % 2 == 0) != ends_with_answer:
+            )
+        previous = message.role
+    if (previous == "assistant") != ends_with_answer:
         raise RowError(
             "the last message must be an answer" if ends_with_answer else "the prompt must end before the answer",
             field=column,

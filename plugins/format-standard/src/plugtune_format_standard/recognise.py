@@ -24,6 +24,8 @@ def alpaca(rows: Rows) -> Recognised | None:
         "response": response,
         "history": "history" if "history" in columns else None,
         "system": "system" if "system" in columns else None,
+        "tools": "tools" if "tools" in columns else None,
+        "kto_tag": _judgement(rows),
     }
     return Recognised(mapping, {}, 0.9 if prompt == "instruction" else 0.6, ranking)
 
@@ -47,12 +49,17 @@ def _messages(rows: Rows, role: str, content: str, tags: Mapping[str, str]) -> R
                 "messages": column,
                 "system": "system" if "system" in names else None,
                 "tools": "tools" if "tools" in names else None,
+                "kto_tag": _judgement(rows),
             }
             found = {m[role] for value in lists for m in value}
             if role == "from" and "user" in found:
                 tags = {"user_tag": "user", "assistant_tag": "assistant"}
             return Recognised(mapping, tags, 0.95, "chosen" in names and "rejected" in names)
     return None
+
+
+def _judgement(rows: Rows) -> str | None:
+    return next((c for c in ("kto_tag", "label") if all(isinstance(row.get(c), bool) for row in rows)), None)
 
 
 def _is_messages(value: Any, role: str) -> bool:

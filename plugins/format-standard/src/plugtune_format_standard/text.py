@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from plugtune import Document
+from plugtune import Document, RowError
+from plugtune.data.writable import RowWriter
 
 from plugtune_format_standard.fields import text
 
@@ -16,3 +17,10 @@ def make_converter(
     """The converter; `prompt` is accepted as the column's role because older registries name it so."""
     column = columns.get("prompt") or columns.get("text") or "text"
     return lambda row: Document(text(row, column, required=True))
+
+
+def make_writer(*, kind: str) -> RowWriter:
+    """The writer of documents."""
+    if kind != "document":
+        raise RowError("its rows are plain text", field=kind)
+    return RowWriter(lambda record: {"text": record.text})  # type: ignore[union-attr]
