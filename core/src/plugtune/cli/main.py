@@ -90,14 +90,15 @@ def run(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in args or os.environ.get("PLUGTUNE_DEBUG", "") not in ("", "0")
     args = [arg for arg in args if arg != "--debug"]
     try:
-        program.main(args=args, prog_name="plugtune", standalone_mode=False)
+        # Outside its stand-alone mode click returns what a command ends with (`ctx.exit(1)`) instead of raising it.
+        status = program.main(args=args, prog_name="plugtune", standalone_mode=False)
     except PlugtuneError as error:
         if debug:
             raise
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except click.exceptions.Exit as stop:
-        return int(stop.exit_code)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except click.ClickException as error:
         error.show(file=sys.stderr)
         return 2
@@ -110,4 +111,4 @@ def run(argv: Sequence[str] | None = None) -> int:
         print(f"error: {type(error).__name__}: {lines[0]}", file=sys.stderr)
         print("    fix: this is a defect of plugtune or a plugin; --debug shows where", file=sys.stderr)
         return 1
-    return 0
+    return status if isinstance(status, int) else 0

@@ -7,22 +7,27 @@ anew. A cache that cannot be written or read is only slower.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
 import sys
-from dataclasses import asdict, dataclass, field
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plugtune import __version__
+from plugtune.plugins.files import package_root, tree_signature
 from plugtune.plugins.policy import read_policy
 
 if TYPE_CHECKING:
     from plugtune.plugins.host import PluginHost
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(slots=True)
@@ -40,37 +45,59 @@ class Index:
 @cache
 def read_index() -> Index:
     """The index of this installation under the policy in force."""
-    path = _path()
-    stamp = _installation_stamp()
+    path, stamp = _path(), _installation_stamp()
+    return _stored(path, stamp) or _rebuild(path, stamp)
+
+
+def _stored(path: Path, stamp: str) -> Index | None:
+    """The index as it was kept; `None` when there is none, it is damaged, or something changed since."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored["stamp"] == stamp and all(_files_stamp(folder) == s for folder, s in stored["folders"].items()):
-            return Index(stored["plugins"], stored["capabilities"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return _rebuild(path, stamp)
+        index = Index(stored["plugins"], stored["capabilities"])
+        rows = [index.plugins, *index.capabilities.values()]
+        whole = all(isinstance(row, dict) for part in rows for row in part)
+        if not whole or stored["stamp"] != stamp:
+            return None
+        return index if all(tree_signature(root) == s for root, s in stored["roots"].items()) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _rebuild(path: Path, stamp: str) -> Index:
     from plugtune.plugins.host import PluginHost
 
-    host = PluginHost().load()
-    index = describe(host)
-    folders = {}
-    for plugin in host.plugins:
-        module = sys.modules.get(plugin.module.partition(":")[0].partition(".")[0])
-        if module is not None and getattr(module, "__file__", None):
-            folder = str(Path(str(module.__file__)).parent)
-            folders[folder] = _files_stamp(folder)
-    body = json.dumps({"stamp": stamp, "folders": folders, **asdict(index)}, ensure_ascii=False)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        aside.write_text(body, encoding="utf-8")
-        aside.replace(path)
-    except OSError:
-        pass
+    with _collector_off():
+        host = PluginHost().load()
+        index = describe(host)
+        # Plugins that failed count too: the edit that mends one must be noticed.
+        roots = {p.root or package_root(p.module) for p in host.plugins if p.status in ("ok", "failed")} - {""}
+        signatures = {root: tree_signature(root) for root in sorted(roots)}
+        _keep(path, {"stamp": stamp, "roots": signatures, "plugins": index.plugins, "capabilities": index.capabilities})
     return index
+
+
+def _keep(path: Path, content: dict[str, Any]) -> None:
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{time.time_ns()}")
+    try:
+        body = json.dumps(content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(body, encoding="ascii")
+        aside.replace(path)
+    except (OSError, TypeError, ValueError):  # no room, no right to write, or what a plugin says is no JSON
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """Loading many plugins makes many objects and hardly any garbage."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def describe(host: PluginHost) -> Index:
@@ -138,22 +165,3 @@ def _installation_stamp() -> str:
                     # Without entry points it is no plugin, but plugins may depend on its version.
                     found.append(entry.name)
     return hashlib.sha256(repr(sorted(map(repr, found))).encode()).hexdigest()
-
-
-def _files_stamp(folder: str) -> str:
-    """Changes whenever a file of a plugin's package does."""
-    found = []
-    todo = [folder]
-    while todo:
-        try:
-            entries = list(os.scandir(todo.pop()))
-        except OSError:
-            continue
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                if entry.name != "__pycache__":
-                    todo.append(entry.path)
-            else:
-                stat = entry.stat()
-                found.append(f"{entry.path} {stat.st_mtime_ns} {stat.st_size}")
-    return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
