@@ -9,7 +9,7 @@ STAMP := $(VENV)/.plugtune-setup
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: setup demo test test-fast lint bench clean
+.PHONY: setup demo test test-fast lint index bench clean
 
 setup: $(STAMP)
 
@@ -33,9 +33,13 @@ test-fast: setup
 	$(BIN)/python -m pytest -m "not e2e"
 
 lint: setup
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p plugtune
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy -p plugtune
+
+# Writes the static index of official plugins, from which a missing name gets its `pip install` line.
+index: setup
+	$(BIN)/python scripts/official_index.py
 
 bench: setup
 	$(BIN)/python bench/startup.py

@@ -13,10 +13,9 @@ import pytest
 from plugtune.plugins.host import PluginHost
 from plugtune.plugins.policy import Policy
 
-PLUGINS = (
-    "contrib_templates", "export_merged", "family_llama", "family_qwen", "format_standard", "hub_huggingface",
-    "method_freeze", "method_full", "method_lora", "stage_pt", "stage_sft",
-)  # fmt: skip
+ROOT = Path(__file__).parents[1]
+PLUGINS = ("contrib_templates", *sorted(p.name.replace("-", "_") for p in (ROOT / "plugins").glob("*-*")))
+"""Import names, without their prefix, of every plugin in the tree."""
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"

@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from plugtune.errors import PluginError
+from plugtune.plugins.host import PluginHost
+from plugtune.plugins.policy import Policy
 
 CODE = """
 import json
@@ -150,10 +153,10 @@ def test_importing_any_official_plugin_is_cheap(run, host):
     assert run("-c", code).stdout.strip() == "[]"
 
 
-def test_a_missing_piece_names_the_distribution_to_install(plugtune):
-    done = plugtune("show", "stage", "ppo")
-    assert done.returncode == 2
-    assert "pip install plugtune-stage-ppo" in done.stderr
+def test_a_missing_piece_names_the_distribution_to_install():
+    bare = PluginHost(plugins=[], policy=Policy()).load()
+    with pytest.raises(PluginError, match="pip install plugtune-stage-sft"):
+        bare.catalog.get("stage", "sft")
 
 
 def test_options_of_plugins_appear_in_help(plugtune):
