@@ -2,7 +2,7 @@
 
     python scripts/official_index.py [--check]
 
-The index is made from the plugins of this tree; with `--check` it is only compared, and a difference ends with status 1.
+The index is made from the plugins of this tree; with `--check` it is only compared, and a difference ends with 1.
 """
 
 from __future__ import annotations
