@@ -137,6 +137,8 @@ class Stage:
         trainer: `build_trainer(context) -> transformers.Trainer` (see `plugtune.training.context`).
         checks: `checks(values: Mapping[str, Any]) -> list[Problem]`: cross-checks of a request; cheap.
         generates: whether `predict_with_generate` and `do_predict` make sense.
+        metrics: logged numbers besides the loss that show whether it learns (`rewards/accuracies`); `plot_loss` draws
+            them below the loss.
     """
 
     kind: ClassVar[str] = "stage"
@@ -149,6 +151,7 @@ class Stage:
     trainer: Ref
     checks: Ref = ""
     generates: bool = False
+    metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -255,12 +255,16 @@ def test_a_file_is_recognised_and_registered_with_one_command(plugtune, tmp_path
 
 
 def test_a_hub_that_is_not_installed_names_the_plugin_and_one_that_is_fetches(host, tmp_path, monkeypatch):
+    import plugtune_hub_huggingface
     from plugtune.data.pipeline import raw_rows
+    from plugtune.plugins.host import PluginHost
+    from plugtune.plugins.policy import Policy
 
     write(tmp_path / "dataset_info.json", {"x": {"hf_hub_url": "team/rows", "ms_hub_url": "team/mirror"}})
     monkeypatch.setenv("USE_MODELSCOPE_HUB", "1")
+    without = PluginHost(plugins=[("hub-huggingface", plugtune_hub_huggingface)], policy=Policy()).load()
     with pytest.raises(Exception, match="pip install plugtune-hub-modelscope"):
-        Registry.open(host.catalog, str(tmp_path)).resolve("x")
+        Registry.open(without.catalog, str(tmp_path)).resolve("x")
     monkeypatch.delenv("USE_MODELSCOPE_HUB")
     spec = Registry.open(host.catalog, str(tmp_path)).resolve("x")
     with pytest.raises(Exception, match="'team/rows' cannot be fetched from the Hugging Face hub"):

@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EncodedRow:
-    """One row of token columns (`input_ids`, `labels`, …) and how many tokens a length limit took from it."""
+    """One row of token columns (`input_ids`, `labels`, …) and how many tokens a length limit took from it.
+
+    Attributes:
+        size: tokens and trained tokens of the row; needed where the columns are not `input_ids` and `labels`.
+    """
 
     columns: Mapping[str, list[int]]
     cut_tokens: int = 0
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

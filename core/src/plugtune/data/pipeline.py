@@ -74,7 +74,7 @@ def prepare(
             raise DataError(f"val_size {size} leaves nothing of {len(train)} rows to train on", where="val_size")
         halves = train.train_test_split(test_size=size, seed=seed)
         train, prepared.evaluation = halves["train"], halves["test"]
-    if train is not None and options.packing and row_kind != "document":
+    if train is not None and options.packing and row_kind == "conversation":
         train = _packed(train, options.cutoff_len)
     prepared.train = train
     if eval_specs:

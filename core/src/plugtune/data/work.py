@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -67,13 +67,14 @@ def tally(raw: RawRow, outcome: EncodeOutcome, count: SetReport) -> list[Encoded
     if isinstance(outcome, Dropped):
         count.drop(raw.where.row, outcome.reason)
         return []
-    sizes = []
-    for row in outcome:
-        columns = list(row.columns.values())
-        labels = row.columns.get("labels", columns[-1])
-        sizes.append((len(columns[0]), len(labels) - labels.count(-100)))
+    sizes = [row.size or _size(row.columns) for row in outcome]
     count.keep(raw.where.row, sum(row.cut_tokens for row in outcome), sizes)
     return outcome
+
+
+def _size(columns: Mapping[str, list[int]]) -> tuple[int, int]:
+    labels = columns["labels"]
+    return len(columns["input_ids"]), len(labels) - labels.count(-100)
 
 
 def arrow_schema(columns: Sequence[str]) -> pa.Schema:

@@ -19,11 +19,18 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{seconds:02d}"
 
 
+def _is_metric(key: str, value: Any) -> bool:
+    """A number of the stage: not one that the log file has under another name, nor one about speed."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and key not in ("learning_rate", "total_flos") and not key.endswith(("_runtime", "_per_second"))
+
+
 class LogFile(TrainerCallback):
     """`trainer_log.jsonl`: one JSON object per logging step, flushed at once so that others can follow it.
 
     Keys: current_steps, total_steps, loss, eval_loss, lr, epoch, percentage, elapsed_time, remaining_time, throughput
-    (tokens per second since the start), total_tokens.
+    (tokens per second since the start), total_tokens, and every further number that the stage logs under its own name
+    (`rewards/accuracies`, `eval_rewards/margins` …).
     """
 
     def __init__(self, path: Path, *, resumed: bool) -> None:
@@ -62,6 +69,7 @@ class LogFile(TrainerCallback):
             "total_tokens": tokens,
         }
         entry = {key: value for key, value in entry.items() if value is not None}
+        entry |= {key: value for key, value in logs.items() if key not in entry and _is_metric(key, value)}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, ensure_ascii=False) + "\n")
 

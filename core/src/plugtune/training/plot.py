@@ -27,28 +27,40 @@ def require_matplotlib() -> None:
         raise RequestError("plot_loss needs matplotlib", where="plot_loss", fix='pip install "plugtune[plot]"')
 
 
-def plot_loss(history: Sequence[Mapping[str, Any]], path: Path) -> bool:
-    """Draw the losses of a trainer's log history; says whether there was anything to draw."""
+def plot_loss(history: Sequence[Mapping[str, Any]], path: Path, metrics: Sequence[str] = ()) -> bool:
+    """Draw the losses of a trainer's log history; says whether there was anything to draw.
+
+    Args:
+        history: what the trainer logged, in order.
+        path: the picture.
+        metrics: further numbers of the stage, each drawn below the loss where the history has it.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    train = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
-    evaluation = [(entry["step"], entry["eval_loss"]) for entry in history if "eval_loss" in entry]
-    if not train:
+    if not any("loss" in entry for entry in history):
         return False
-    figure, axes = pyplot.subplots(figsize=(8, 5))
-    steps, losses = zip(*train, strict=True)
-    axes.plot(steps, losses, color="#9ecae1", label="loss")
-    axes.plot(steps, smooth(losses), color="#08519c", label="loss, smoothed")
-    if evaluation:
-        axes.plot(*zip(*evaluation, strict=True), color="#d94801", marker="o", label="evaluation loss")
-    axes.set_xlabel("step")
-    axes.set_ylabel("loss")
-    axes.legend()
-    axes.grid(alpha=0.3)
+    names = ["loss", *(name for name in metrics if any(name in entry for entry in history))]
+    figure, rows = pyplot.subplots(len(names), figsize=(8, 3 + 2 * len(names)), sharex=True, squeeze=False)
+    for axes, name in zip(rows[:, 0], names, strict=True):
+        _draw(axes, history, name)
+    rows[-1, 0].set_xlabel("step")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
     return True
+
+
+def _draw(axes: Any, history: Sequence[Mapping[str, Any]], name: str) -> None:
+    """One number as logged and smoothed, and its value in evaluations as points."""
+    steps, values = zip(*((entry["step"], entry[name]) for entry in history if name in entry), strict=True)
+    axes.plot(steps, values, color="#9ecae1", label=name)
+    axes.plot(steps, smooth(values), color="#08519c", label=f"{name}, smoothed")
+    evaluation = [(entry["step"], entry[f"eval_{name}"]) for entry in history if f"eval_{name}" in entry]
+    if evaluation:
+        axes.plot(*zip(*evaluation, strict=True), color="#d94801", marker="o", label="evaluation")
+    axes.set_ylabel(name)
+    axes.legend()
+    axes.grid(alpha=0.3)

@@ -235,9 +235,11 @@ def _checkpointing(run: Run, model: Any, everything: int, trained: int) -> bool:
     longest = max(
         (s["length"].get("max", 0) for s in run.rows.report.sets if s["length"]), default=plan.data.cutoff_len
     )
+    if plan.data.packing:
+        longest = max(longest, plan.data.cutoff_len)
     size = estimate(
         model.config.to_dict(), parameters=everything, trained=trained,
-        tokens=batch * min(longest, plan.data.cutoff_len),
+        tokens=batch * longest,
         weight_bytes=4, compute_bytes=4, checkpointing=False,
     )  # fmt: skip
     # Weights are loaded already; what is still to come must fit with room to spare.
@@ -283,7 +285,7 @@ def _work(run: Run, trainer: Any) -> None:
         run.metrics["train_tokens_per_second"] = round(trainer.tokens_seen / seconds, 2)
         trainer.save_model(str(run.output_dir))
         if run.plan.run.plot_loss and trainer.is_world_process_zero():
-            plot_loss(trainer.state.log_history, run.output_dir / "training_loss.png")
+            plot_loss(trainer.state.log_history, run.output_dir / "training_loss.png", run.plan.stage.metrics)
         trainer.state.save_to_json(str(run.output_dir / "trainer_state.json"))
     if run.plan.run.do_eval and run.rows.evaluation is not None:
         import math
