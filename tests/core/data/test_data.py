@@ -255,6 +255,7 @@ def test_a_file_is_recognised_and_registered_with_one_command(plugtune, tmp_path
 
 
 def test_a_hub_that_is_not_installed_names_the_plugin_and_one_that_is_fetches(host, tmp_path, monkeypatch):
+    import plugtune_format_standard
     import plugtune_hub_huggingface
     from plugtune.data.pipeline import raw_rows
     from plugtune.plugins.host import PluginHost
@@ -262,7 +263,8 @@ def test_a_hub_that_is_not_installed_names_the_plugin_and_one_that_is_fetches(ho
 
     write(tmp_path / "dataset_info.json", {"x": {"hf_hub_url": "team/rows", "ms_hub_url": "team/mirror"}})
     monkeypatch.setenv("USE_MODELSCOPE_HUB", "1")
-    without = PluginHost(plugins=[("hub-huggingface", plugtune_hub_huggingface)], policy=Policy()).load()
+    others = [("format-standard", plugtune_format_standard), ("hub-huggingface", plugtune_hub_huggingface)]
+    without = PluginHost(plugins=others, policy=Policy()).load()
     with pytest.raises(Exception, match="pip install plugtune-hub-modelscope"):
         Registry.open(without.catalog, str(tmp_path)).resolve("x")
     monkeypatch.delenv("USE_MODELSCOPE_HUB")
