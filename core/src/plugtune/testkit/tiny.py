@@ -1,0 +1,156 @@
+"""Tiny random checkpoints of any installed family, for tests and plugin authors.
+
+    from plugtune.testkit import tiny
+    folder = tiny.make("llama", tmp_path / "model")
+
+The folder holds what a download would: config.json, weights, tokenizer files; some 50,000 parameters, random but the
+same for the same seed. A family whose checkpoints have a layout of their own names its maker (`ModelFamily.tiny`);
+for all others the config class that transformers registers for the model type is made small here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from plugtune.capabilities import ModelFamily, load_ref
+from plugtune.errors import RequestError
+from plugtune.templating.model import ChatTemplate, Token
+
+SMALL: dict[str, Any] = {
+    "hidden_size": 32, "intermediate_size": 64, "ffn_hidden_size": 64, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "kv_channels": 8,
+    "max_position_embeddings": 512, "sliding_window": 64, "layer_types": None, "tie_word_embeddings": False,
+    # mixtures of experts
+    "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4, "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16, "n_shared_experts": 1,
+    "n_group": 1, "topk_group": 1,
+    "first_k_dense_replace": 1, "moe_layer_start_index": 1, "moe_num_experts": 4, "moe_k": 2,
+    # latent attention
+    "q_lora_rank": None, "kv_lora_rank": 8, "qk_rope_head_dim": 4, "qk_nope_head_dim": 8, "v_head_dim": 8,
+    # state spaces
+    "mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_state": 8, "mamba_chunk_size": 16,
+}  # fmt: skip
+"""Config values that make a model tiny; each is used only by config classes that have a field of that name."""
+
+WORDS = (
+    "The quick brown fox answers questions about fine-tuning.",
+    "def main() -> None:\n    print('hello, world')\n",
+    "你好，我是一个助手。请问有什么可以帮您？保持健康的三个提示。",
+    "# 3 tips for staying healthy: eat well, sleep well, move. 0123456789",
+)
+"""What the tiny tokenizers are trained on; bytes cover everything else."""
+
+
+def make(family: str, folder: Path, *, model_type: str = "", seed: int = 0, host: Any = None) -> Path:
+    """Write a tiny random checkpoint of a family into a folder, and return the folder.
+
+    Args:
+        family: a family's name (`plugtune list families`).
+        folder: where to write; made when it is not there.
+        model_type: which of the family's model types; the first it claims when left out.
+        seed: of the weights.
+        host: a loaded plugin host; the installed plugins when left out.
+
+    Raises:
+        PluginError: no plugin provides the family.
+        RequestError: the family claims no such model type, or transformers does not know it and the family names no
+            maker.
+    """
+    if host is None:
+        from plugtune.plugins.host import PluginHost
+
+        host = PluginHost().load()
+    claimed: ModelFamily = host.catalog.get("family", family)
+    kind = model_type or next(iter(claimed.model_types), "")
+    if kind not in claimed.model_types:
+        raise RequestError(
+            f"family {family!r} claims no model type {kind!r}", fix=f"one of {', '.join(claimed.model_types)}"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    if claimed.tiny:
+        load_ref(claimed.tiny)(folder, kind, seed)
+        return folder
+    names = {name for name in (claimed.template, *(m.template for m in claimed.models)) if name}
+    templates = [host.catalog.get("template", name) for name in sorted(names)]
+    tokenizer = write_tokenizer(folder, special_tokens(templates))
+    write_native(folder, kind, tokenizer=tokenizer, seed=seed)
+    return folder
+
+
+def write_native(folder: Path, model_type: str, *, tokenizer: Any, seed: int = 0, **values: Any) -> Any:
+    """A tiny random model of a type that transformers knows, saved into the folder; returns the model.
+
+    Args:
+        tokenizer: the tokenizer it goes with; gives the vocabulary's size and the special ids.
+        values: config values that win over the small ones of this page.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = small_config(model_type, tokenizer, **values)
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.save_pretrained(folder)
+    return model
+
+
+def small_config(model_type: str, tokenizer: Any, **values: Any) -> Any:
+    """The config of a model type with every size made small.
+
+    Raises:
+        RequestError: transformers does not know the model type.
+    """
+    from transformers import AutoConfig
+
+    try:
+        kind = type(AutoConfig.for_model(model_type))
+    except ValueError as error:
+        raise RequestError(
+            f"transformers knows no model type {model_type!r}", fix="the family must name a tiny maker of its own"
+        ) from error
+    names = {"vocab_size": len(tokenizer)} | {
+        f"{part}_token_id": getattr(tokenizer, f"{part}_token_id") for part in ("bos", "eos", "pad")
+    }
+    small = SMALL | names | values
+    known = kind().to_dict()
+    if known.get("qk_rope_head_dim"):  # latent attention rotates a part of the head, and has a key for every head
+        small |= {"head_dim": SMALL["qk_rope_head_dim"], "num_key_value_heads": SMALL["num_attention_heads"]} | values
+    # Some classes call these fields otherwise (`n_layer`); attribute_map says how.
+    fields = set(known) | (set(getattr(kind, "attribute_map", {})) - {"layer_types"})
+    return kind(**{k: v for k, v in small.items() if k in fields or k in values})
+
+
+def write_tokenizer(folder: Path, specials: Sequence[str], *, bos: str = "<s>", eos: str = "</s>") -> Any:
+    """A small byte-level BPE tokenizer with these special tokens, saved into the folder; returns it."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=500, special_tokens=list(dict.fromkeys(("<pad>", bos, eos, *specials))),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
+    )  # fmt: skip
+    backend.train_from_iterator(WORDS, trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token=bos, eos_token=eos, pad_token="<pad>", clean_up_tokenization_spaces=False
+    )
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def special_tokens(templates: Sequence[ChatTemplate]) -> list[str]:
+    """Texts in templates that their models' vocabularies hold as one token: token pieces, stop words, `<|…|>` marks."""
+    found: dict[str, None] = {}
+    for template in templates:
+        pieces = (*template.prefix, *template.system, *template.user, *template.assistant, *template.tool)
+        found |= dict.fromkeys(piece.text for piece in pieces if isinstance(piece, Token))
+        found |= dict.fromkeys(word for word in template.stop if word.strip() == word)
+        for piece in pieces:
+            if isinstance(piece, str):
+                found |= dict.fromkeys(re.findall(r"<[|｜][^<>]+?[|｜]>|<[a-z]+(?:_[a-z]+)+>|</?think>", piece))
+    return list(found)
