@@ -5,6 +5,10 @@ attention function runs the stock scaled-dot-product attention once per segment,
 squares of the lengths instead of the square of their sum. Registered under the name `plugtune_segments` with the
 interfaces of transformers (`AttentionInterface`, `AttentionMaskInterface`); calls without segments fall through to the
 stock functions, so generation and padded evaluation are untouched.
+
+Several answers to one prompt may share it: with `shared_prompts` the row holds, group by group, a prompt and its
+answers one after another, positions restarting after the prompt with each answer. Every answer attends to the prompt
+and to itself, as if each prompt + answer were a row of its own, and the prompt is computed once.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import chain
 from typing import Any
 
 import torch
@@ -20,6 +25,9 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 NAME = "plugtune_segments"
+
+Groups = tuple[tuple[int, ...], ...]
+"""For each group the length of its prompt and of each of its answers."""
 
 _in_segments: ContextVar[bool] = ContextVar("plugtune_in_segments", default=False)
 
@@ -32,9 +40,12 @@ def segment_attention(
     attention_mask: torch.Tensor | None,
     *,
     cu_seq_lens_q: torch.Tensor | None = None,
+    shared_prompts: Groups | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Stock attention for each segment. `query` is `(1, heads, T, size)`; the answer is `(1, T, heads, size)`."""
+    if shared_prompts is not None:
+        return _shared_attention(module, query, key, value, shared_prompts, **kwargs), None
     if cu_seq_lens_q is None or attention_mask is not None or query.shape[0] != 1:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     lengths = (cu_seq_lens_q[1:] - cu_seq_lens_q[:-1]).tolist()
@@ -43,6 +54,39 @@ def segment_attention(
         mask = _window_mask(module, q.shape[2], kwargs.get("sliding_window"), q.device)
         outputs.append(sdpa_attention_forward(module, q, k, v, mask, **kwargs)[0])
     return torch.cat(outputs, dim=1), None
+
+
+def _shared_attention(
+    module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, groups: Groups, **kwargs: Any
+) -> torch.Tensor:
+    """Prompt and first answer are a plain causal row; each further answer attends to the prompt and to itself."""
+    lengths = [size for prompt, first, *others in groups for size in (prompt + first, *others)]
+    parts = zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
+    outputs = []
+    for prompt, _, *others in groups:
+        q, k, v = next(parts)
+        mask = _window_mask(module, q.shape[2], kwargs.get("sliding_window"), q.device)
+        outputs.append(sdpa_attention_forward(module, q, k, v, mask, **kwargs)[0])
+        for _ in others:
+            answer_q, answer_k, answer_v = next(parts)
+            keys = torch.cat([k[:, :, :prompt], answer_k], 2)
+            values = torch.cat([v[:, :, :prompt], answer_v], 2)
+            mask = _answer_mask(module, prompt, answer_q.shape[2], kwargs.get("sliding_window"), q.device)
+            outputs.append(sdpa_attention_forward(module, answer_q, keys, values, mask, **kwargs)[0])
+    return torch.cat(outputs, dim=1)
+
+
+def _answer_mask(
+    module: torch.nn.Module, prompt: int, answer: int, sliding_window: int | None, device: torch.device
+) -> torch.Tensor:
+    """What each token of an answer sees of the prompt and of the answer: `(1, 1, answer, prompt + answer)` bool."""
+    window = sliding_window if sliding_window is not None else getattr(module, "sliding_window", None)
+    position = torch.arange(prompt + answer, device=device)
+    distance = position[prompt:, None] - position[None, :]
+    seen = distance >= 0
+    if window:
+        seen &= distance < window
+    return seen[None, None]
 
 
 def _window_mask(
@@ -100,6 +144,52 @@ def enable(model: Any) -> bool:
     return False
 
 
+def shares_prompts(model: Any) -> bool:
+    """Whether a model that `enable` switched also computes answers that share their prompt as rows by themselves.
+
+    Asked like `enable` does: a prompt with three answers is computed answer by answer and in one row.
+    """
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if base.config._attn_implementation != NAME:
+        return False
+    try:
+        return _answers_are_independent(base)
+    except (TypeError, ValueError, RuntimeError, KeyError, NotImplementedError, AttributeError):
+        return False
+
+
+@torch.no_grad()
+def _answers_are_independent(model: Any) -> bool:
+    was_training = model.training
+    model.eval()
+    try:
+        device = next(model.parameters()).device
+        vocabulary = model.get_input_embeddings().weight.shape[0]
+        prompt, answers = [7 % vocabulary, 3, 5, 2, 8 % vocabulary], [[4, 9 % vocabulary], [1, 6, 2], [3, 3]]
+        size = len(prompt)
+        apart = [
+            model(input_ids=torch.tensor([prompt + answer], device=device), use_cache=False).logits[:, size:]
+            for answer in answers
+        ]
+        joined = torch.tensor([[*prompt, *chain.from_iterable(answers)]], device=device)
+        positions = [*range(size), *(size + i for answer in answers for i in range(len(answer)))]
+        with segments():
+            together = model(
+                input_ids=joined, position_ids=torch.tensor([positions], device=device), use_cache=False,
+                shared_prompts=((size, *map(len, answers)),),
+            ).logits[:, size:]  # fmt: skip
+        return _agree(torch.cat(apart, dim=1), together, next(model.parameters()).dtype)
+    finally:
+        model.train(was_training)
+
+
+def _agree(apart: torch.Tensor, together: torch.Tensor, dtype: torch.dtype) -> bool:
+    # Quantized and bf16 kernels round differently for other shapes; a leak between rows is far larger than that.
+    apart, together = apart.float(), together.float()
+    tolerance = 1e-4 if dtype == torch.float32 else 5e-2
+    return bool((apart - together).abs().max() / apart.abs().max().clamp(min=1e-6) < tolerance)
+
+
 @torch.no_grad()
 def _rows_are_independent(model: Any) -> bool:
     was_training = model.training
@@ -111,7 +201,7 @@ def _rows_are_independent(model: Any) -> bool:
             torch.tensor([[7 % vocabulary, 3, 5, 2]], device=device),
             torch.tensor([[4, 9 % vocabulary, 1]], device=device),
         ]
-        apart = torch.cat([model(input_ids=r, use_cache=False).logits for r in rows], dim=1).float()
+        apart = torch.cat([model(input_ids=r, use_cache=False).logits for r in rows], dim=1)
         joined = torch.cat(rows, dim=1)
         positions = torch.tensor([[0, 1, 2, 3, 0, 1, 2]], device=device)
         bounds = torch.tensor([0, 4, 7], dtype=torch.int32, device=device)
@@ -119,10 +209,7 @@ def _rows_are_independent(model: Any) -> bool:
             together = model(
                 input_ids=joined, position_ids=positions, cu_seq_lens_q=bounds, cu_seq_lens_k=bounds,
                 max_length_q=4, max_length_k=4, use_cache=False,
-            ).logits.float()  # fmt: skip
-        # Quantized and bf16 kernels round differently for other shapes; a leak between rows is far larger than that.
-        scale = apart.abs().max().clamp(min=1e-6)
-        tolerance = 1e-4 if next(model.parameters()).dtype == torch.float32 else 5e-2
-        return bool((apart - together).abs().max() / scale < tolerance)
+            ).logits  # fmt: skip
+        return _agree(apart, together, next(model.parameters()).dtype)
     finally:
         model.train(was_training)

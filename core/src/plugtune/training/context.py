@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from plugtune.plugins.host import PluginHost
     from plugtune.templating.api import TemplateOnTokenizer
     from plugtune.training.plan import Plan
 
@@ -28,6 +29,7 @@ class TrainerContext:
         train_rows: token rows for training, or `None`.
         eval_rows: token rows for evaluation: one data set, or several by name.
         callbacks: callbacks of core and of plugins.
+        host: the plugin host, for stages that load a further model (reference, reward).
     """
 
     plan: Plan
@@ -38,3 +40,4 @@ class TrainerContext:
     train_rows: Any = None
     eval_rows: Any | Mapping[str, Any] | None = None
     callbacks: list[Any] = field(default_factory=list)
+    host: PluginHost | None = None

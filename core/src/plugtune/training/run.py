@@ -217,7 +217,15 @@ def _make_trainer(run: Run) -> Any:
     )
     return load_ref(plan.stage.trainer)(
         TrainerContext(
-            plan, model, run.tokenizer, run.template, arguments, run.rows.train, run.rows.evaluation, _callbacks(run)
+            plan,
+            model,
+            run.tokenizer,
+            run.template,
+            arguments,
+            run.rows.train,
+            run.rows.evaluation,
+            _callbacks(run),
+            run.host,
         )
     )
 
@@ -291,7 +299,7 @@ def _work(run: Run, trainer: Any) -> None:
         import math
 
         metrics = trainer.evaluate()
-        if "eval_loss" in metrics:
+        if "eval_loss" in metrics and getattr(trainer, "next_token_loss", False):
             metrics["eval_perplexity"] = math.exp(min(metrics["eval_loss"], 700))
         run.metrics |= metrics
     if run.plan.run.do_predict:

@@ -27,7 +27,10 @@ class PlugtuneTrainer(Trainer):
     Attributes:
         end_to_end: whether batches are laid end to end (else padded).
         tokens_seen: real tokens (no padding) that this process has trained on.
+        next_token_loss: whether the loss is a mean over tokens, so that its exponential is a perplexity.
     """
+
+    next_token_loss = True
 
     def __init__(self, context: TrainerContext, **overrides: Any) -> None:
         run = context.plan.run
@@ -37,12 +40,7 @@ class PlugtuneTrainer(Trainer):
         self.tokens_seen = 0
         self._staging: Path | None = None
         self.context = context
-        if wanted:
-            how = "rows laid end to end, logits only where trained on" if self.end_to_end else "padded"
-            why = "rows were checked to be independent" if self.end_to_end else "this model mixes rows laid end to end"
-            context.plan.choose("batches", how, why)
-        pad = context.tokenizer.pad_token_id
-        collator = EndToEndCollator() if self.end_to_end else PaddedCollator(pad if pad is not None else 0)
+        collator = self.lay_out(wanted)
         settings: dict[str, Any] = {
             "model": context.model,
             "args": context.arguments,
@@ -54,6 +52,20 @@ class PlugtuneTrainer(Trainer):
         }
         super().__init__(**{**settings, **overrides})
         self.can_return_loss = True
+
+    @property
+    def pad_token_id(self) -> int:
+        """What fills padded batches; never attended to."""
+        pad = self.context.tokenizer.pad_token_id
+        return int(pad) if pad is not None else 0
+
+    def lay_out(self, wanted: bool) -> Any:
+        """The collator of this trainer; says in the plan which way was chosen when end to end was `wanted`."""
+        if wanted:
+            how = "rows laid end to end, logits only where trained on" if self.end_to_end else "padded"
+            why = "rows were checked to be independent" if self.end_to_end else "this model mixes rows laid end to end"
+            self.context.plan.choose("batches", how, why)
+        return EndToEndCollator() if self.end_to_end else PaddedCollator(self.pad_token_id)
 
     def compute_loss(
         self,
