@@ -18,7 +18,7 @@ $(STAMP): core/pyproject.toml $(wildcard plugins/*/pyproject.toml) contrib_templ
 	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check $(TORCH)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation \
-	  $(foreach d,$(DISTRIBUTIONS),-e ./$(d)$(if $(filter core,$(d)),[plot$(comma)tensorboard$(comma)gguf$(comma)test]))
+	  $(foreach d,$(DISTRIBUTIONS),-e ./$(d)$(if $(filter core,$(d)),[plot$(comma)tensorboard$(comma)gguf$(comma)metrics$(comma)test]))
 	touch $(STAMP)
 
 comma := ,

@@ -1,23 +1,38 @@
-"""The one generation engine, used by chat and prediction. Knows conversations and tokens, nothing of terminals."""
+"""The one generation engine: chat, server, evaluation, board and prediction ask it.
+
+Knows conversations and tokens, nothing of terminals or HTTP. Answers are computed by `inference.batch`, token by token;
+`inference.scheduler` runs the same loop for many clients at once, `inference.rollout` for trainers. Beam search alone
+is left to `model.generate`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from threading import Thread
 from typing import Any
 
 from plugtune.data.records import Conversation
+from plugtune.inference.job import Job
+from plugtune.inference.pieces import Piece
+from plugtune.inference.sampling import Sampling
 from plugtune.options.groups import GenerationOptions
 
 
 @dataclass(slots=True)
 class Engine:
-    """A model, its tokenizer and template, ready to answer."""
+    """A model, its tokenizer and template, ready to answer.
+
+    Attributes:
+        adapters: names of further adapters that may be asked.
+        main: who answers when no adapter is named: empty for the model as it is, `-` for the base without adapters.
+        template: `None` for a model without a chat template: it completes texts and cannot chat.
+    """
 
     model: Any
     tokenizer: Any
     template: Any
+    adapters: tuple[str, ...] = ()
+    main: str = ""
 
     def settings(self, options: GenerationOptions) -> dict[str, Any]:
         """Keyword arguments of `generate` for these options."""
@@ -36,14 +51,92 @@ class Engine:
             values["length_penalty"] = options.length_penalty
         return values
 
-    def answer(self, conversations: Sequence[Conversation], options: GenerationOptions) -> list[str]:
-        """Answers to conversations that end with a question, computed as one left-padded batch."""
+    def stop_ids(self) -> frozenset[int]:
+        """Tokens that end an answer."""
+        if self.template is not None:
+            return frozenset(self.template.stop_token_ids())
+        eos = self.tokenizer.eos_token_id
+        return frozenset() if eos is None else frozenset({int(eos)})
+
+    def stop_texts(self) -> tuple[str, ...]:
+        """Stop words of the template that are no single token, so that they are looked for in the text."""
+        vocabulary = self.tokenizer.get_vocab()
+        return tuple(word for word in (self.template.stop if self.template else ()) if word and word not in vocabulary)
+
+    def context(self) -> int:
+        """Most tokens of a prompt and its answer together; 0 when the model names no bound."""
+        config = self.model.config
+        text = config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
+        return int(getattr(text, "max_position_embeddings", 0) or getattr(text, "n_positions", 0) or 0)
+
+    def batch(self, limits: Any = None) -> Any:
+        """An empty batch of this model."""
+        from plugtune.inference.batch import Batch
+
+        pad = self.tokenizer.pad_token_id
+        self.model.eval()
+        return Batch(self.model, 0 if pad is None else int(pad), limits)
+
+    def job(self, prompt: Sequence[int], sampling: Sampling, *, adapter: str = "", chat: bool = True) -> Job:
+        """An answer to be computed; texts that end a chat answer do not end a plain completion."""
+        from plugtune.inference.batch import Row
+
+        row = Row(list(prompt), sampling, self.stop_ids(), adapter or self.main)
+        return Job.of(row, self.tokenizer, self.stop_texts() if chat else ())
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Piece]]:
+        """Pieces of all answers as they come. Closing the iterator ends them."""
+        batch = self.batch()
+        by_row = {id(job.row): job for job in jobs}
+        batch.add(job.row for job in jobs)
+        while batch.busy:
+            for row in batch.step():
+                job = by_row[id(row)]
+                piece = job.advance()
+                if piece is not None:
+                    yield job, piece
+
+    def answer(
+        self, conversations: Sequence[Conversation], options: GenerationOptions, *, seed: int | None = None
+    ) -> list[str]:
+        """Answers to conversations that end with a question, computed together."""
+        prompts = [self.template.encode_prompt(conversation) for conversation in conversations]
+        return self.complete(prompts, options, seed=seed)
+
+    def complete(
+        self, prompts: Sequence[Sequence[int]], options: GenerationOptions, *, seed: int | None = None
+    ) -> list[str]:
+        """Answers to prompts in token ids; answer number n is drawn with `seed + n`."""
+        if options.num_beams > 1:
+            return self._beams(prompts, options)
+        jobs = [
+            self.job(prompt, Sampling.of(options, seed=None if seed is None else seed + number))
+            for number, prompt in enumerate(prompts)
+        ]
+        for _ in self.run(jobs):
+            pass
+        return [job.text for job in jobs]
+
+    def stream(
+        self, conversation: Conversation, options: GenerationOptions, *, seed: int | None = None, adapter: str = ""
+    ) -> Iterator[str]:
+        """An answer piece by piece, as it is generated; closing the iterator ends it."""
+        prompt = self.template.encode_prompt(conversation)
+        if options.num_beams > 1:
+            yield from self._beams([prompt], options)
+            return
+        job = self.job(prompt, Sampling.of(options, seed=seed), adapter=adapter)
+        for _, piece in self.run([job]):
+            if piece.text:
+                yield piece.text
+
+    def _beams(self, prompts: Sequence[Sequence[int]], options: GenerationOptions) -> list[str]:
+        """Beam search, one left-padded batch."""
         import torch
 
-        prompts = [self.template.encode_prompt(conversation) for conversation in conversations]
         longest = max(map(len, prompts))
         pad = self.tokenizer.pad_token_id
-        ids = torch.tensor([[pad] * (longest - len(p)) + p for p in prompts], device=self.model.device)
+        ids = torch.tensor([[pad] * (longest - len(p)) + list(p) for p in prompts], device=self.model.device)
         mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=self.model.device)
         self.model.eval()
         with torch.no_grad():
@@ -51,52 +144,37 @@ class Engine:
         return [self._text(row[longest:].tolist(), options) for row in output]
 
     def _text(self, ids: list[int], options: GenerationOptions) -> str:
-        stops = set(self.template.stop_token_ids())
-        end = next((i for i, token in enumerate(ids) if token in stops), len(ids))
-        text = str(self.tokenizer.decode(ids[:end], skip_special_tokens=options.skip_special_tokens))
-        for word in self.template.stop:
-            text = text.split(word, 1)[0] if word else text
-        return text
-
-    def stream(self, conversation: Conversation, options: GenerationOptions) -> Iterator[str]:
-        """An answer piece by piece, as it is generated."""
-        import torch
-        from transformers import TextIteratorStreamer
-
-        streamer = TextIteratorStreamer(
-            self.tokenizer, skip_prompt=True, skip_special_tokens=options.skip_special_tokens
-        )
-        ids = torch.tensor([self.template.encode_prompt(conversation)], device=self.model.device)
-        failure: list[BaseException] = []
-
-        def work() -> None:
-            try:
-                self.model.eval()
-                with torch.no_grad():
-                    self.model.generate(
-                        input_ids=ids, attention_mask=torch.ones_like(ids), streamer=streamer, **self.settings(options)
-                    )
-            except BaseException as error:  # told in the caller's thread, which would wait for ever otherwise
-                failure.append(error)
-                streamer.end()
-
-        thread = Thread(target=work, daemon=True)
-        thread.start()
-        yield from streamer
-        thread.join()
-        if failure:
-            raise failure[0]
+        job = self.job([], Sampling.of(options))
+        end = next((place for place, token in enumerate(ids) if token in job.row.stop_ids), len(ids))
+        job.row.ids, job.row.finish = ids[:end], "stop"
+        job.advance()
+        return job.text
 
 
-def open_engine(model: Any, chosen: Any, host: Any) -> Engine:
+def open_engine(model: Any, chosen: Any, host: Any, *, named: Sequence[tuple[str, str]] = ()) -> Engine:
     """An engine for model options (adapters included) and a template choice.
+
+    Args:
+        model: the model options; their adapters are stacked and answer when none is named.
+        chosen: the template choice.
+        host: the plugin host.
+        named: further adapters that may be asked by name: (name, folder).
 
     Raises:
         RequestError: the model, an adapter or the template is wrong.
     """
+    from plugtune.errors import RequestError
+
+    engine = open_model(model, chosen, host, named=named)
+    if engine.template is None:
+        raise RequestError("the tokenizer has no chat template", where="template", fix="name one with --template")
+    return engine
+
+
+def open_model(model: Any, chosen: Any, host: Any, *, named: Sequence[tuple[str, str]] = ()) -> Engine:
+    """Like `open_engine`, for models without a chat template too."""
     from pathlib import Path
 
-    from plugtune.errors import RequestError
     from plugtune.inference.export import open_tokenizer
     from plugtune.modeling.load import load_model
     from plugtune.modeling.locate import locate
@@ -107,8 +185,6 @@ def open_engine(model: Any, chosen: Any, host: Any) -> Engine:
     located = locate(model, host.catalog)
     adapters = tuple(Path(model.adapter_folder or "") / name for name in model.adapter_name_or_path)
     tokenizer, template = open_tokenizer(located, model, adapters, chosen, host)
-    if template is None:
-        raise RequestError("the tokenizer has no chat template", where="template", fix="name one with --template")
     dtype = "float32" if model.infer_dtype == "auto" else model.infer_dtype
     loaded = load_model(ModelRequest(located, model, dtype), host)
     if adapters:
@@ -119,5 +195,26 @@ def open_engine(model: Any, chosen: Any, host: Any) -> Engine:
         loaded = load_ref(method.prepare)(
             loaded, MethodContext(method.options(), model, located.family, adapters, training=False)
         )
+    main = "" if not named else "default" if adapters else "-"
+    loaded = _named(loaded, named)
     loaded.eval()
-    return Engine(loaded, tokenizer, template)
+    return Engine(loaded, tokenizer, template, tuple(name for name, _ in named), main)
+
+
+def _named(model: Any, named: Sequence[tuple[str, str]]) -> Any:
+    """The model with further adapters beside the one that answers when none is named."""
+    from plugtune.errors import RequestError
+
+    for name, folder in named:
+        try:
+            if hasattr(model, "load_adapter") and hasattr(model, "peft_config"):
+                model.load_adapter(folder, adapter_name=name)
+            else:
+                from peft import PeftModel
+
+                model = PeftModel.from_pretrained(model, folder, adapter_name=name)
+        except (RuntimeError, ValueError, KeyError, OSError, ImportError) as error:
+            raise RequestError(
+                f"adapter {name} cannot be loaded from {folder}", where="adapters", why=str(error).split("\n")[0]
+            ) from error
+    return model
