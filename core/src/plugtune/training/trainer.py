@@ -19,6 +19,7 @@ from plugtune.training import attention
 from plugtune.training.checkpoint import PREFIX, STAGING, keep_newest, publish
 from plugtune.training.collate import EndToEndCollator, PaddedCollator
 from plugtune.training.context import TrainerContext
+from plugtune.training.deferred_head import defer_head, deferred
 
 
 class PlugtuneTrainer(Trainer):
@@ -26,6 +27,7 @@ class PlugtuneTrainer(Trainer):
 
     Attributes:
         end_to_end: whether batches are laid end to end (else padded).
+        deferred: whether the output head is computed in chunks inside the loss.
         tokens_seen: real tokens (no padding) that this process has trained on.
         next_token_loss: whether the loss is a mean over tokens, so that its exponential is a perplexity.
     """
@@ -36,6 +38,12 @@ class PlugtuneTrainer(Trainer):
         run = context.plan.run
         wanted = not run.plain_loss and context.plan.data.padding_free
         self.end_to_end = bool(wanted and _takes_kept_logits(context.model) and attention.enable(context.model))
+        # Weights that are cut up among processes are whole only inside the model's own forward pass.
+        whole = not (context.arguments.fsdp or context.arguments.deepspeed)
+        smoothing = float(context.arguments.label_smoothing_factor)
+        self.deferred = bool(self.end_to_end and whole and defer_head(context.model, smoothing))
+        if smoothing and not self.deferred:
+            self.end_to_end = False  # the stock label smoother wants padded logits
         self.shuffle = not run.disable_shuffling
         self.tokens_seen = 0
         self._staging: Path | None = None
@@ -52,6 +60,8 @@ class PlugtuneTrainer(Trainer):
         }
         super().__init__(**{**settings, **overrides})
         self.can_return_loss = True
+        if self.deferred:
+            self.label_smoother = None  # the deferred head smooths by itself
 
     @property
     def pad_token_id(self) -> int:
@@ -83,7 +93,10 @@ class PlugtuneTrainer(Trainer):
             # A batch in which nothing is trained on must give zero, not 0 / 0.
             num_items_in_batch = num_items_in_batch.clamp(min=1)
         inputs = {**inputs, "use_cache": False}
-        with attention.segments() if "cu_seq_lens_q" in inputs else nullcontext():
+        with (
+            attention.segments() if "cu_seq_lens_q" in inputs else nullcontext(),
+            deferred() if self.deferred else nullcontext(),
+        ):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def prediction_step(

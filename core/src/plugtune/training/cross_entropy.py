@@ -1,0 +1,127 @@
+"""Cross-entropy of an output head in chunks of positions: the logits of a batch are never in memory at once.
+
+Loss and gradients are those of the plain computation; they are formed together, chunk by chunk, in the forward pass,
+so that no logits are kept or computed again for the backward pass. With V words and chunks of C positions the extra
+memory is one C × V block instead of several blocks of all positions × V.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn import functional
+
+BLOCK = 2**24
+"""Logits computed at a time (64 MiB in fp32)."""
+
+
+class _Sums(NamedTuple):
+    """Where the gradients of a pass are gathered; `None` where nobody asks for one."""
+
+    hidden: torch.Tensor | None
+    weight: torch.Tensor | None
+    bias: torch.Tensor | None
+
+
+class _HeadCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        targets: torch.Tensor,
+        divisor: torch.Tensor,
+        smoothing: float,
+    ) -> torch.Tensor:
+        wanted = ctx.needs_input_grad
+        device = hidden.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+        sums = _Sums(
+            torch.empty_like(hidden) if wanted[0] else None,
+            torch.zeros_like(weight, dtype=torch.float32) if wanted[1] else None,
+            torch.zeros_like(bias, dtype=torch.float32) if bias is not None and wanted[2] else None,
+        )
+        loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        with torch.autocast(device, enabled=False):
+            inputs, head = hidden.to(dtype), weight.to(dtype)
+            offset = None if bias is None else bias.to(dtype)
+            size = max(BLOCK // weight.shape[0], 1)
+            for start in range(0, len(targets), size):
+                rows = slice(start, start + size)
+                loss += _chunk(inputs[rows], head, offset, targets[rows], divisor, smoothing, sums, rows)
+        ctx.save_for_backward(*sums)
+        ctx.dtypes = (weight.dtype, None if bias is None else bias.dtype)
+        return loss
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, scale: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        hidden, weight, bias = ctx.saved_tensors
+        # The sums belong to this pass alone, so that they may be scaled where they are.
+        return (
+            None if hidden is None else hidden.mul_(scale),
+            None if weight is None else weight.mul_(scale).to(ctx.dtypes[0]),
+            None if bias is None else bias.mul_(scale).to(ctx.dtypes[1]),
+            None,
+            None,
+            None,
+        )
+
+
+def _chunk(
+    inputs: torch.Tensor,
+    head: torch.Tensor,
+    offset: torch.Tensor | None,
+    targets: torch.Tensor,
+    divisor: torch.Tensor,
+    smoothing: float,
+    sums: _Sums,
+    rows: slice,
+) -> torch.Tensor:
+    """The loss of some positions; their gradients go into `sums`."""
+    logits = functional.linear(inputs, head, offset).float()
+    total = torch.logsumexp(logits, dim=-1)
+    right = logits.gather(1, targets[:, None]).squeeze(1)
+    losses = total - (1 - smoothing) * right
+    if smoothing:
+        losses -= smoothing * logits.mean(-1)
+    if sums != (None, None, None):
+        gradient = logits.sub_(total[:, None]).exp_()
+        if smoothing:
+            gradient -= smoothing / logits.shape[1]
+        gradient.scatter_add_(1, targets[:, None], torch.full_like(right, smoothing - 1)[:, None])
+        gradient = gradient.div_(divisor).to(head.dtype)
+        if sums.hidden is not None:
+            sums.hidden[rows] = gradient @ head  # written in place: each position belongs to one chunk
+        if sums.weight is not None:
+            sums.weight.add_(gradient.T @ inputs)
+        if sums.bias is not None:
+            sums.bias.add_(gradient.sum(0))
+    return losses.sum() / divisor
+
+
+def head_cross_entropy(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    targets: torch.Tensor,
+    divisor: torch.Tensor,
+    smoothing: float = 0.0,
+) -> torch.Tensor:
+    """Sum of the cross-entropies of `hidden @ weight.T + bias` at each position, divided by `divisor`.
+
+    Args:
+        hidden: `(positions, size)`; under autocast the product is computed in its dtype, as a linear layer's is.
+        weight: `(V, size)` of the head.
+        bias: `(V,)`, or `None`.
+        targets: `(positions,)` int64, the word that follows each position; none is masked.
+        divisor: scalar tensor, usually the number of trained tokens of an optimizer step.
+        smoothing: label smoothing ε: (1 − ε) of the target's loss and ε of the mean over all words (arXiv:1512.00567).
+
+    Returns:
+        A scalar in fp32, differentiable once in `hidden`, `weight` and `bias`.
+    """
+    loss: torch.Tensor = _HeadCrossEntropy.apply(hidden, weight, bias, targets, divisor, smoothing)
+    return loss
