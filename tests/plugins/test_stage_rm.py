@@ -213,14 +213,7 @@ def test_evaluation_measures_every_pair(train_here, headed_dir, pairs_dir, commo
 
 def test_checkpointing_gives_the_same_losses(train_here, log_of, headed_dir, common, tmp_path):
     runs = [
-        train_here(
-            tmp_path / str(on),
-            model_name_or_path=headed_dir,
-            finetuning_type=method,
-            gradient_checkpointing=on,
-            **common,
-        )
-        for method in ("lora",)
+        train_here(tmp_path / str(on), model_name_or_path=headed_dir, gradient_checkpointing=on, **common)
         for on in (True, False)
     ]
     assert log_of(runs[0], "loss") == pytest.approx(log_of(runs[1], "loss"), abs=1e-5)
@@ -238,7 +231,7 @@ def test_a_head_of_an_old_file_is_read_without_running_code(tmp_path):
 
     (tmp_path / "evil").mkdir()
     torch.save({"v_head.summary.weight": Evil()}, tmp_path / "evil" / "value_head.bin")
-    with pytest.raises(Exception, match="(?i)weights.only"):
+    with pytest.raises(Exception, match=r"(?i)weights.only"):
         load_head(tmp_path / "evil", 4, where="reward_model")
 
 
