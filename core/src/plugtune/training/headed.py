@@ -39,7 +39,7 @@ class HeadedTrainer(PlugtuneTrainer):
     @contextmanager
     def _language_model(self) -> Iterator[HeadedModel]:
         """While it lasts, the trainer's model is the language model alone."""
-        headed = self.model
+        headed: Any = self.model
         self.model = headed.model
         try:
             yield headed
@@ -47,7 +47,7 @@ class HeadedTrainer(PlugtuneTrainer):
             self.model = headed
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        folder = Path(output_dir or self.args.output_dir)
+        folder = Path(output_dir or str(self.args.output_dir))
         inner, head = _split(state_dict) if state_dict is not None else (None, None)
         with self._language_model() as headed:
             super()._save(str(folder), inner)
