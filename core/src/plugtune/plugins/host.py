@@ -5,7 +5,6 @@ One host is created by each command; there is no other global state. It knows no
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import os
@@ -25,7 +24,9 @@ from plugtune.options.schema import specs_of
 from plugtune.plugins.compat import Versions, incompatibility
 from plugtune.plugins.discovery import Candidate, discover
 from plugtune.plugins.files import package_root, tree_hash
+from plugtune.plugins.files_only import files_plugin
 from plugtune.plugins.policy import Policy, read_policy
+from plugtune.plugins.sideeffects import Streams, Watch
 
 Status = Literal["ok", "failed", "blocked", "incompatible"]
 LOCK = "PLUGTUNE_PLUGINS_LOCK"
@@ -42,7 +43,13 @@ KINDS: dict[str, type] = {
 
 @dataclass(slots=True)
 class LoadedPlugin:
-    """A plugin and how it fared."""
+    """A plugin and how it fared.
+
+    Attributes:
+        reason: why it is not `ok`.
+        notes: what it did that a plugin should not do (changed the environment, imported torch …).
+        fatal: whether importing it took its process down, so that it is never imported by a command.
+    """
 
     name: str
     distribution: str
@@ -57,6 +64,8 @@ class LoadedPlugin:
     hash: str = ""
     root: str = ""
     provides: list[Any] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    fatal: bool = False
 
 
 def vet(candidates: Sequence[Candidate], policy: Policy) -> list[LoadedPlugin]:
@@ -65,7 +74,9 @@ def vet(candidates: Sequence[Candidate], policy: Policy) -> list[LoadedPlugin]:
     plugins = []
     for c in candidates:
         plugin = LoadedPlugin(c.name, c.distribution, c.version, c.module, c.api, c.summary, c.requires)
-        if blocked := policy.verdict(c.name, c.distribution):
+        if c.broken:
+            plugin.status, plugin.reason = "failed", c.broken
+        elif blocked := policy.verdict(c.name, c.distribution):
             plugin.status, plugin.reason = "blocked", blocked
         elif unfit := incompatibility(c, versions):
             plugin.status, plugin.reason = "incompatible", unfit
@@ -117,7 +128,13 @@ class PluginHost:
             PluginError: this is a worker process and its plugins differ from those of the process that started it.
         """
         if self._given is None:
-            self.load_vetted(vet(discover(), self.policy))
+            from plugtune.plugins.index import read_index
+
+            plugins = vet(discover(), self.policy)
+            for plugin in plugins:
+                if plugin.status == "ok" and (reason := read_index().fatal(plugin.name, plugin.distribution)):
+                    plugin.status, plugin.reason, plugin.fatal = "failed", reason, True
+            self.load_vetted(plugins)
             self._check_lock()
             return self
         for name, module in self._given:
@@ -130,10 +147,19 @@ class PluginHost:
     def load_vetted(self, plugins: Sequence[LoadedPlugin]) -> PluginHost:
         """Import those of `plugins` whose status is `ok`, in order, and keep all of them."""
         for plugin in plugins:
-            self.plugins.append(plugin)
-            if plugin.status == "ok":
-                self._import(plugin)
+            self.load_one(plugin)
         return self._catalogued()
+
+    def load_one(self, plugin: LoadedPlugin) -> None:
+        """Import a plugin if its status is `ok`, and keep it; what it changes in this process is undone and noted."""
+        self.plugins.append(plugin)
+        if plugin.status != "ok":
+            return
+        # What a plugin prints while it is imported must not end up in a JSON document on stdout.
+        watch = Watch()
+        with Streams() as streams:
+            self._import(plugin)
+        plugin.notes += streams.notes + watch.undo()
 
     def _catalogued(self) -> PluginHost:
         entries = [Provided(item, p.name, p.distribution, p.version) for p in self.plugins for item in p.provides]
@@ -143,22 +169,19 @@ class PluginHost:
     def _import(self, plugin: LoadedPlugin) -> None:
         module, _, attribute = plugin.module.partition("[")[0].strip().partition(":")
         try:
-            # What a plugin prints while it is imported must not end up in a JSON document on stdout.
-            with contextlib.redirect_stdout(sys.stderr):
-                target: Any = importlib.import_module(module)
-                for part in filter(None, attribute.split(".")):
-                    target = getattr(target, part)
+            target: Any = importlib.import_module(module)
+            for part in filter(None, attribute.split(".")):
+                target = getattr(target, part)
         except (Exception, SystemExit) as error:  # a plugin may do anything while it is imported
             _fail(plugin, error)
             return
-        self._register(plugin, target)
+        self._register(plugin, files_plugin(target) or target)
 
     def _register(self, plugin: LoadedPlugin, module: ModuleType | Any) -> None:
         try:
-            with contextlib.redirect_stdout(sys.stderr):
-                self.manager.register(module, name=plugin.name)
-                self.manager.check_pending()  # a hook name that does not exist, which would silently never be called
-                plugin.provides = self._collect(module)
+            self.manager.register(module, name=plugin.name)
+            self.manager.check_pending()  # a hook name that does not exist, which would silently never be called
+            plugin.provides = self._collect(module)
             plugin.root = package_root(plugin.module)
             plugin.hash = tree_hash(plugin.root)
         except (Exception, SystemExit) as error:
