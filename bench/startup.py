@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import statistics
@@ -19,9 +20,9 @@ def plugtune_templates():
 """
 
 
-def install(site: Path) -> None:
-    """Two hundred distributions with a plugin each, as an installer leaves them."""
-    for n in range(COUNT):
+def install(site: Path, numbers: range = range(COUNT)) -> None:
+    """Distributions with a plugin each, two hundred of them, as an installer leaves them: compiled."""
+    for n in numbers:
         package = site / f"plugtune_bench{n}"
         package.mkdir(parents=True)
         (package / "__init__.py").write_text(CODE.replace("{n}", str(n)), encoding="utf-8")
@@ -33,6 +34,7 @@ def install(site: Path) -> None:
         (info / "entry_points.txt").write_text(
             f"[plugtune]\nbench{n} = plugtune_bench{n}\n[plugtune.api]\nbench{n} = v1_0\n", encoding="utf-8"
         )
+        compileall.compile_dir(package, quiet=1)
 
 
 def cpu_ms(arguments: list[str], env: dict[str, str]) -> float:
@@ -52,7 +54,9 @@ def main() -> None:
         install(site)
         env = {**os.environ, "PYTHONPATH": str(site), "PLUGTUNE_CACHE_DIR": str(cache)}
         program = ["-m", "plugtune"]
-        figures = {"plugtune list, first time": cpu_ms([*program, "list"], env)}
+        figures = {"plugtune list, 200 new plugins": cpu_ms([*program, "list"], env)}
+        install(site, range(COUNT, COUNT + 1))
+        figures["plugtune list, one new plugin"] = cpu_ms([*program, "list"], env)
         commands = {
             "plugtune --help": [*program, "--help"], "plugtune list": [*program, "list"],
             "plugtune plugins": [*program, "plugins"], "plugtune train --help": [*program, "train", "--help"],

@@ -49,7 +49,8 @@ def _detail(before: Any, now: Any) -> str:
     if not isinstance(before, dict) or not isinstance(now, dict):
         return ""
     keys = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
-    return f" ({', '.join(map(str, keys[:3]))}{' …' if len(keys) > 3 else ''})"
+    texts = [os.fsdecode(key) if isinstance(key, bytes) else str(key) for key in keys[:3]]
+    return f" ({', '.join(texts)}{' …' if len(keys) > 3 else ''})"
 
 
 def _cwd() -> str:
@@ -59,9 +60,16 @@ def _cwd() -> str:
         return ""
 
 
-def _set_environment(before: dict[str, str]) -> None:
-    os.environ.clear()
-    os.environ.update(before)
+def _environment() -> dict[Any, Any]:
+    # The mapping behind `os.environ` where there is one: its own iteration decodes every name and value.
+    return dict(getattr(os.environ, "_data", os.environ))
+
+
+def _set_environment(before: dict[Any, Any]) -> None:
+    texts = {os.fsdecode(name): os.fsdecode(value) for name, value in before.items()}
+    for name in set(os.environ) - set(texts):
+        del os.environ[name]
+    os.environ.update(texts)
 
 
 def _set_path(before: list[str]) -> None:
@@ -114,7 +122,7 @@ def _set_random(before: Any) -> None:
 _State = tuple[Callable[[], Any], Callable[[Any], Any]]
 _STATE: dict[str, _State] = {
     "the working directory": (_cwd, os.chdir),
-    "the environment": (lambda: dict(os.environ), _set_environment),
+    "the environment": (_environment, _set_environment),
     "sys.path": (lambda: list(sys.path), _set_path),
     "warning filters": (lambda: list(warnings.filters), _set_filters),
     "signal handlers": (_signals, _set_signals),
