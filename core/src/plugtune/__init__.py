@@ -20,7 +20,8 @@ from plugtune.capabilities import (
     Stage,
     TuningMethod,
 )
-from plugtune.data.records import Conversation, Document, Feedback, Message, Preference, RowError, ToolCall
+from plugtune.data.fields import text_of
+from plugtune.data.records import Conversation, Document, Feedback, Message, Preference, RowError, RowLeftOut, ToolCall
 from plugtune.errors import DataError, PluginError, PlugtuneError, Problem, RequestError, RunError
 from plugtune.options.schema import option
 
@@ -32,6 +33,6 @@ hookimpl = pluggy.HookimplMarker("plugtune")
 __all__ = [
     "ChatTemplate", "Command", "Conversation", "DataError", "DatasetEntry", "DatasetFormat", "Document", "Exporter",
     "Feedback", "Hub", "Message", "ModelEntry", "ModelFamily", "PluginError", "PlugtuneError", "Preference", "Problem",
-    "Recognised", "RequestError", "RowError", "RunError", "Stage", "ToolCall", "TuningMethod", "__version__",
-    "hookimpl", "option",
+    "Recognised", "RequestError", "RowError", "RowLeftOut", "RunError", "Stage", "ToolCall", "TuningMethod",
+    "__version__", "hookimpl", "option", "text_of",
 ]  # fmt: skip

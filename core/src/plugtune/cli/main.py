@@ -26,6 +26,8 @@ COMMANDS = {
     "chat": "Chat with a model in the terminal",
     "data": "Preview, check, convert and register data sets",
     "template": "Render and check chat templates",
+    "new": "Write the folder of a new plugin",
+    "testkit": "Hold a plugin against the conformance kit",
 }
 """Core's commands → one line; each is `plugtune.cli.NAME:command`."""
 

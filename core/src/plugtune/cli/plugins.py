@@ -25,11 +25,13 @@ def command(as_json: bool, trace: str | None) -> None:
         click.echo(found["trace"] or f"plugin {trace} is {found['status']}: {found['reason'] or 'no traceback'}")
         return
     if as_json:
-        emit_json([{k: v for k, v in p.items() if k != "trace"} for p in plugins])
+        internal = ("trace", "root", "signature")
+        emit_json([{k: v for k, v in p.items() if k not in internal} for p in plugins])
         return
     rows = []
     for p in plugins:
         provides = "; ".join(f"{kind} {', '.join(names)}" for kind, names in p["provides"].items())
         shown = provides if len(provides) < 80 else provides[:77] + "..."
         rows.append((p["name"], p["version"], p["api"], p["status"], p["reason"] or shown))
+        rows += [("", "", "", "note", text) for text in p["notes"]]
     table(["NAME", "VERSION", "API", "STATUS", "PROVIDES / REASON"], rows)

@@ -116,3 +116,11 @@ class RowError(Exception):
     def __init__(self, reason: str, *, field: str = "", fix: str = "") -> None:
         self.field, self.reason, self.fix = field, reason, fix
         super().__init__(f"field {field!r}: {reason}" if field else reason)
+
+
+class RowLeftOut(Exception):
+    """A row that a rule leaves out on purpose: it is counted as dropped, with the reason, and is no mistake."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)

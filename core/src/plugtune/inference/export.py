@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +58,56 @@ class ExportReport:
     def as_json(self) -> dict[str, Any]:
         """JSON form."""
         return {"export_dir": str(self.folder), "files": self.files, "total_bytes": self.total_bytes}
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder aside that takes the place of `target` when the block ends well, and is gone when it does not.
+
+    Raises:
+        RequestError: the target is taken; nothing is written.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise RequestError(f"export_dir {target} is not empty", where="export_dir", fix="choose a new folder")
+    staging = target.with_name(f".{target.name}.part")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+        for path in staging.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+        if target.exists():
+            target.rmdir()
+        staging.rename(target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def tuned_model(context: ExportContext) -> Any:
+    """The base model of an export in memory (`transformers.PreTrainedModel`), its adapters merged into the weights.
+
+    Raises:
+        RequestError: the model or an adapter cannot be loaded.
+    """
+    from plugtune.modeling.load import load_model
+    from plugtune.modeling.methods import MethodContext
+    from plugtune.modeling.request import ModelRequest
+
+    located = context.located
+    own = str(located.config.get("dtype") or located.config.get("torch_dtype") or "float32")
+    dtype = own.removeprefix("torch.") if context.dtype == "auto" else context.dtype
+    model = load_model(ModelRequest(located, context.model_options, dtype), context.host)
+    if context.adapters:
+        method = next(m for m in context.host.catalog.all("method") if m.saves_adapter)
+        tuning = MethodContext(
+            method.options() if method.options else None, context.model_options, located.family, context.adapters,
+            training=False,
+        )  # fmt: skip
+        model = load_ref(method.prepare)(model, tuning).merge_and_unload()
+    model.config.use_cache = True
+    return model.eval()
 
 
 @dataclass(slots=True)

@@ -8,9 +8,8 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal
@@ -155,18 +154,24 @@ class PluginHost:
         self.plugins.append(plugin)
         if plugin.status != "ok":
             return
+        target = self._watched(plugin, lambda: self._import(plugin))
+        if target is not None:
+            self._watched(plugin, lambda: self._register(plugin, target))
+
+    def _watched(self, plugin: LoadedPlugin, act: Callable[[], Any]) -> Any:
         # What a plugin prints while it is imported must not end up in a JSON document on stdout.
         watch = Watch()
         with Streams() as streams:
-            self._import(plugin)
+            answer = act()
         plugin.notes += streams.notes + watch.undo()
+        return answer
 
     def _catalogued(self) -> PluginHost:
         entries = [Provided(item, p.name, p.distribution, p.version) for p in self.plugins for item in p.provides]
         self.catalog = Catalog(entries, self.policy.prefer, self.plugins)
         return self
 
-    def _import(self, plugin: LoadedPlugin) -> None:
+    def _import(self, plugin: LoadedPlugin) -> Any:
         module, _, attribute = plugin.module.partition("[")[0].strip().partition(":")
         try:
             target: Any = importlib.import_module(module)
@@ -174,8 +179,8 @@ class PluginHost:
                 target = getattr(target, part)
         except (Exception, SystemExit) as error:  # a plugin may do anything while it is imported
             _fail(plugin, error)
-            return
-        self._register(plugin, files_plugin(target) or target)
+            return None
+        return files_plugin(target) or target
 
     def _register(self, plugin: LoadedPlugin, module: ModuleType | Any) -> None:
         try:
@@ -196,6 +201,10 @@ class PluginHost:
                 if implementation.plugin is module:
                     provided += _checked(hook, kind, implementation.function())
         return provided
+
+    def collected(self, plugin: str) -> list[Any]:
+        """The capabilities of a loaded plugin, asked for anew."""
+        return self._collect(self.manager.get_plugin(plugin))
 
     def provenance(self) -> list[dict[str, str]]:
         """Name, distribution, version and hash of every plugin that loaded."""
@@ -260,6 +269,7 @@ def _checked(hook: str, kind: str, answer: Any) -> list[Any]:
 
 def _fail(plugin: LoadedPlugin, error: BaseException) -> None:
     plugin.status = "failed"
-    plugin.reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    # Some libraries say what is wrong in the second line.
+    plugin.reason = " ".join(f"{type(error).__name__}: {error}".split())[:400]
     plugin.trace = "".join(traceback.format_exception(error))
     plugin.provides = []

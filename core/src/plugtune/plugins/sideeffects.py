@@ -76,7 +76,6 @@ def _set_path(before: list[str]) -> None:
     sys.path[:] = before
 
 
-
 def _signals() -> dict[str, Any]:
     return {s.name: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
 
@@ -135,7 +134,7 @@ _STATE: dict[str, _State] = {
 
 
 class Streams:
-    """Keeps stdout, stderr and stdin: what a plugin prints goes to stderr, and what it puts in their place is undone."""
+    """Keeps stdout, stderr and stdin: what a plugin prints goes to stderr, and a replaced stream is put back."""
 
     def __enter__(self) -> Streams:
         self._before = (sys.stdout, sys.stderr, sys.stdin)

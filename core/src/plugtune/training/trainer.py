@@ -58,6 +58,8 @@ class PlugtuneTrainer(Trainer):
             "processing_class": context.tokenizer,
             "callbacks": context.callbacks,
         }
+        if type(self).token_loss is not PlugtuneTrainer.token_loss:
+            settings["compute_loss_func"] = self._loss_of_tokens
         super().__init__(**{**settings, **overrides})
         self.can_return_loss = True
         if self.deferred:
@@ -76,6 +78,26 @@ class PlugtuneTrainer(Trainer):
             why = "rows were checked to be independent" if self.end_to_end else "this model mixes rows laid end to end"
             self.context.plan.choose("batches", how, why)
         return EndToEndCollator() if self.end_to_end else PaddedCollator(self.pad_token_id)
+
+    def token_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The loss of each trained token, for stages with a loss of their own: override it.
+
+        Args:
+            logits: `(K, vocabulary)` fp32, for the K tokens of the batch that are trained on.
+            labels: `(K,)` int64.
+
+        Returns:
+            `(K,)`; the trainer takes the mean over all trained tokens of a step, on all devices.
+        """
+        raise NotImplementedError
+
+    def _loss_of_tokens(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+        logits = outputs["logits"]
+        if not self.end_to_end:
+            logits, labels = logits[:, :-1], labels[:, 1:]
+        kept = labels != -100
+        total = self.token_loss(logits[kept].float(), labels[kept]).sum()
+        return total / (kept.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch)
 
     def compute_loss(
         self,

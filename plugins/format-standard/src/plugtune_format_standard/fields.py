@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from plugtune import Message, RowError
+from plugtune import Message, RowError, text_of
 
 
 def text(row: Mapping[str, Any], column: str | None, *, required: bool = False) -> str:
@@ -15,22 +15,7 @@ def text(row: Mapping[str, Any], column: str | None, *, required: bool = False) 
     Raises:
         RowError: it is required and missing or blank, or it is not text.
     """
-    if column is None:
-        return ""
-    if column not in row:
-        if required:
-            raise RowError(
-                f"the row has no such column; it has {', '.join(row)}", field=column, fix="map it under `columns`"
-            )
-        return ""
-    value = row[column]
-    if value is None:
-        value = ""
-    if not isinstance(value, str):
-        raise RowError(f"expected text, found {type(value).__name__}", field=column)
-    if required and not value.strip():
-        raise RowError("it is empty", field=column, fix="fill it in, or leave the row out")
-    return value
+    return text_of(row, column, required=required and column is not None)
 
 
 def tools(row: Mapping[str, Any], column: str | None) -> tuple[Mapping[str, Any], ...]:

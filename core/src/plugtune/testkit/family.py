@@ -1,0 +1,124 @@
+"""Tests of a model family: its list of models, the checkpoints it claims, a tiny model that is loaded and tuned."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from plugtune.capabilities import ModelFamily
+from plugtune.testkit.base import CapabilityTests, installed, optional
+from plugtune.testkit.models import UnknownModelType, tiny_folder
+from plugtune.testkit.run import data_folder, losses, train
+
+SIZE = re.compile(r"\d+(\.\d+)?(x\d+(\.\d+)?)?[MBT](-A\d+(\.\d+)?[MB])?")
+
+
+class FamilyTests(CapabilityTests):
+    """Tests of a family.
+
+    Attributes:
+        model_type: which of its model types the tiny model has; the first when empty.
+        why_no_model: why no tiny model can be made; the tests that need one are skipped with it.
+    """
+
+    kind = "family"
+    model_type: ClassVar[str] = ""
+    why_no_model: ClassVar[str] = ""
+
+    def tiny(self, folder: Path, item: ModelFamily) -> Path:
+        """A tiny random model folder as the family's hubs would give it; override it for layouts of its own."""
+        return tiny_folder(folder, self.model_type or item.model_types[0])
+
+    @pytest.fixture(scope="class")
+    def model(self, item: ModelFamily, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """The tiny model's folder."""
+        if self.why_no_model:
+            pytest.skip(self.why_no_model)
+        try:
+            return self.tiny(tmp_path_factory.mktemp("model"), item)
+        except UnknownModelType as error:
+            pytest.fail(f"transformers knows no model type {error}: override `tiny`, or say `why_no_model`")
+
+    def test_its_models_are_named_and_sized(self, item: ModelFamily) -> None:
+        assert item.model_types or item.architectures, "it claims no checkpoint: name model_types or architectures"
+        names = [model.name for model in item.models]
+        assert len(set(names)) == len(names), "a model name stands twice"
+        for model in item.models:
+            assert SIZE.fullmatch(model.size), f"{model.name}: size {model.size!r} is not like 7B, 1.5B, 8x7B, 30B-A3B"
+            assert model.hub, f"{model.name} has no hub id"
+            for hub, repository in model.hub.items():
+                assert repository.count("/") == 1, f"{model.name}: {repository!r} on {hub} is not owner/name"
+
+    def test_no_other_family_has_its_models_or_claims_its_checkpoints(self, item: ModelFamily) -> None:
+        for other in installed().catalog.all("family"):
+            if other.name == item.name:
+                continue
+            same = {m.name for m in other.models} & {m.name for m in item.models}
+            assert not same, f"family {other.name} lists {', '.join(sorted(same))} too"
+            claimed = set(other.architectures) & set(item.architectures) or (
+                set() if item.architectures or other.architectures else set(other.model_types) & set(item.model_types)
+            )
+            assert not claimed, f"family {other.name} claims {', '.join(sorted(claimed))} too"
+
+    def test_its_templates_are_installed(self, item: ModelFamily) -> None:
+        known = set(installed().catalog.names("template"))
+        wanted = {name for name in (item.template, *(m.template for m in item.models)) if name}
+        assert wanted <= known, f"no installed plugin provides template {', '.join(sorted(wanted - known))}"
+
+    def test_its_requirements_hold_here(self, item: ModelFamily) -> None:
+        from plugtune.plugins.compat import requirement_problems
+
+        assert requirement_problems(item.requires) == []
+
+    def test_it_claims_its_checkpoint(self, item: ModelFamily, model: Path) -> None:
+        from plugtune.modeling.locate import family_of
+
+        config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+        claimed = family_of(config, installed().catalog)
+        assert claimed is not None and claimed.name == item.name  # noqa: PT018
+
+    def test_its_names_are_those_of_the_model(self, item: ModelFamily, model: Path) -> None:
+        import torch
+
+        loaded = self._load(model)
+        assert isinstance(loaded.get_submodule(item.blocks), torch.nn.ModuleList), f"{item.blocks} is no list of blocks"
+        linear = {name.rpartition(".")[2] for name, m in loaded.named_modules() if isinstance(m, torch.nn.Linear)}
+        names = (*item.lora_targets, *(new for aliases in item.target_aliases.values() for new in aliases))
+        missing = [target for target in names if target not in linear]
+        assert not missing, f"the model has no linear layer {', '.join(missing)}; it has {', '.join(sorted(linear))}"
+
+    @optional
+    def test_packs_says_whether_rows_laid_end_to_end_are_independent(self, item: ModelFamily, model: Path) -> None:
+        from plugtune.training import attention
+
+        assert attention.enable(self._load(model)) or not item.packs, "packs is true and rows change each other"
+
+    def test_it_saves_and_loads_the_same_model(self, model: Path, tmp_path: Path) -> None:
+        import torch
+
+        first = self._load(model).eval()
+        first.save_pretrained(tmp_path / "saved")
+        second = type(first).from_pretrained(tmp_path / "saved").eval()
+        ids = torch.arange(5, 25)[None]
+        with torch.no_grad():
+            assert torch.allclose(first(input_ids=ids).logits, second(input_ids=ids).logits, atol=1e-6)
+
+    def test_it_is_tuned(self, model: Path, tmp_path: Path) -> None:
+        name = next((m.name for m in installed().catalog.all("method") if m.saves_adapter), "full")
+        data = data_folder(tmp_path / "data", "conversation")
+        train(model, data, tmp_path / "run", {"stage": "sft", "finetuning_type": name, "max_steps": 12})
+        found = losses(tmp_path / "run")
+        assert sum(found[-4:]) < sum(found[:4]), f"the loss does not fall: {found}"
+
+    def _load(self, model: Path) -> Any:
+        from plugtune.modeling.load import load_model
+        from plugtune.modeling.locate import locate
+        from plugtune.modeling.request import ModelRequest
+        from plugtune.options.groups import ModelOptions
+
+        options = ModelOptions(model_name_or_path=str(model))
+        return load_model(ModelRequest(locate(options, installed().catalog), options, "float32"), installed())
