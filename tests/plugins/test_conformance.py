@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PLUGINS
 from plugtune import Conversation, Document, Message
 from plugtune.testkit import (
     ExporterTests,
@@ -17,6 +17,11 @@ from plugtune.testkit import (
     PluginTests,
     StageTests,
     TemplateTests,
+)
+
+PLUGINS = (
+    "contrib_templates",
+    *sorted(p.name.replace("-", "_") for p in (Path(__file__).parents[2] / "plugins").glob("*-*")),
 )
 
 
@@ -88,6 +93,21 @@ class TestPt(StageTests):
     skips = {
         "test_two_small_batches_are_one_large_one": "documents are joined and cut into blocks, so batches hold other rows"
     }
+
+
+@pytest.mark.e2e
+class TestDpo(StageTests):
+    plugin, name = "stage-dpo", "dpo"
+
+
+@pytest.mark.e2e
+class TestKto(StageTests):
+    plugin, name = "stage-kto", "kto"
+
+
+@pytest.mark.e2e
+class TestRm(StageTests):
+    plugin, name = "stage-rm", "rm"
 
 
 @pytest.mark.e2e

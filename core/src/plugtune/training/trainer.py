@@ -41,7 +41,8 @@ class PlugtuneTrainer(Trainer):
         # Weights that are cut up among processes are whole only inside the model's own forward pass.
         whole = not (context.arguments.fsdp or context.arguments.deepspeed)
         smoothing = float(context.arguments.label_smoothing_factor)
-        self.deferred = bool(self.end_to_end and whole and defer_head(context.model, smoothing))
+        own_loss = type(self).token_loss is not PlugtuneTrainer.token_loss
+        self.deferred = bool(self.end_to_end and whole and not own_loss and defer_head(context.model, smoothing))
         if smoothing and not self.deferred:
             self.end_to_end = False  # the stock label smoother wants padded logits
         self.shuffle = not run.disable_shuffling
@@ -58,7 +59,7 @@ class PlugtuneTrainer(Trainer):
             "processing_class": context.tokenizer,
             "callbacks": context.callbacks,
         }
-        if type(self).token_loss is not PlugtuneTrainer.token_loss:
+        if own_loss:
             settings["compute_loss_func"] = self._loss_of_tokens
         super().__init__(**{**settings, **overrides})
         self.can_return_loss = True
