@@ -45,8 +45,6 @@ for _plugin in PLUGINS:
         globals()[_class.__name__] = _class
     for _family in _capabilities(_plugin, "plugtune_families"):
         _class = _made(FamilyTests, plugin=_name, name=_family.name)
-        # Checkpoint layouts of their own are built by the tests of those plugins.
-        _class.why_no_model = "its own tests build its checkpoints" if _family.layout else ""  # type: ignore[attr-defined]
         globals()[_class.__name__] = pytest.mark.e2e(_class)
 
 Test_TemplateTests_contrib_templates_empty.skips = {  # type: ignore[name-defined]  # noqa: F821

@@ -85,9 +85,9 @@ def _family_values(name: str, model_type: str | None) -> dict[str, str]:
 
 def _linear_layers(model_type: str) -> list[str]:
     from plugtune.modeling.methods import linear_names
-    from plugtune.testkit.models import UnknownModelType, tiny_model
+    from plugtune.testkit.models import UnknownModelType, tiny_model, tiny_tokenizer
 
     try:
-        return linear_names(tiny_model(model_type))
+        return linear_names(tiny_model(model_type, tiny_tokenizer()))
     except UnknownModelType:
         return []

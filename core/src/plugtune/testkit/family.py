@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from plugtune.capabilities import ModelFamily
+from plugtune.testkit import tiny
 from plugtune.testkit.base import CapabilityTests, installed, optional
 from plugtune.testkit.models import UnknownModelType, tiny_folder
 from plugtune.testkit.run import data_folder, losses, train
@@ -31,7 +32,10 @@ class FamilyTests(CapabilityTests):
 
     def tiny(self, folder: Path, item: ModelFamily) -> Path:
         """A tiny random model folder as the family's hubs would give it; override it for layouts of its own."""
-        return tiny_folder(folder, self.model_type or item.model_types[0])
+        if not item.tiny:
+            return tiny_folder(folder, self.model_type or item.model_types[0])
+        tiny.make(item.name, folder, model_type=self.model_type, host=installed())
+        return folder
 
     @pytest.fixture(scope="class")
     def model(self, item: ModelFamily, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -110,7 +114,9 @@ class FamilyTests(CapabilityTests):
     def test_it_is_tuned(self, model: Path, tmp_path: Path) -> None:
         name = next((m.name for m in installed().catalog.all("method") if m.saves_adapter), "full")
         data = data_folder(tmp_path / "data", "conversation")
-        train(model, data, tmp_path / "run", {"stage": "sft", "finetuning_type": name, "max_steps": 12})
+        template = "auto" if _has_chat_template(model) else item.template
+        options = {"stage": "sft", "finetuning_type": name, "max_steps": 12, "template": template}
+        train(model, data, tmp_path / "run", options)
         found = losses(tmp_path / "run")
         assert sum(found[-4:]) < sum(found[:4]), f"the loss does not fall: {found}"
 
@@ -122,3 +128,10 @@ class FamilyTests(CapabilityTests):
 
         options = ModelOptions(model_name_or_path=str(model))
         return load_model(ModelRequest(locate(options, installed().catalog), options, "float32"), installed())
+
+
+def _has_chat_template(folder: Path) -> bool:
+    """Whether the tokenizer brings its own, in its config or in a file."""
+    config = folder / "tokenizer_config.json"
+    inside = config.is_file() and "chat_template" in json.loads(config.read_text(encoding="utf-8"))
+    return inside or (folder / "chat_template.jinja").is_file()

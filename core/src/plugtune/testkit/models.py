@@ -6,19 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from plugtune.errors import RequestError
+from plugtune.testkit.tiny import small_config
+
 CHATML = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 CORPUS = ["The quick brown fox answers questions.", "user assistant system Hello world", "你好，我是一个助手。"]
-SMALL = {
-    "hidden_size": 32, "n_embd": 32, "d_model": 32, "intermediate_size": 64, "moe_intermediate_size": 32,
-    "num_hidden_layers": 2, "n_layer": 2, "num_attention_heads": 4, "n_head": 4, "num_key_value_heads": 2,
-    "head_dim": 8, "max_position_embeddings": 512, "n_positions": 512, "num_experts": 4, "num_local_experts": 4,
-    "n_routed_experts": 4, "num_experts_per_tok": 2, "sliding_window": 512, "vocab_size_per_layer_input": 32,
-}  # fmt: skip
-"""Sizes by the names that configs give them."""
 
 
 class UnknownModelType(Exception):
@@ -49,24 +45,22 @@ def tiny_tokenizer(specials: Sequence[str] = (), size: int = 400) -> Any:
     return tokenizer
 
 
-def tiny_model(model_type: str, vocabulary: int = 400, seed: int = 0) -> Any:
-    """A causal language model of a type with some 20,000 random weights.
+def tiny_model(model_type: str, tokenizer: Any, seed: int = 0) -> Any:
+    """A causal language model of a type with some 50,000 random weights.
 
     Raises:
         UnknownModelType: transformers has none.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     try:
-        kind: Any = type(AutoConfig.for_model(model_type))
-    except ValueError as error:
+        # With room for the special tokens that some architectures' tokenizer classes add when they load it.
+        config = small_config(model_type, tokenizer, vocab_size=len(tokenizer) + 64)
+    except RequestError as error:
         raise UnknownModelType(model_type) from error
-    if kind not in AutoModelForCausalLM._model_mapping:
+    if type(config) not in AutoModelForCausalLM._model_mapping:
         raise UnknownModelType(model_type)
-    known = set(kind().to_dict())
-    sizes = {name: value for name, value in SMALL.items() if name in known or name in kind.attribute_map}
-    config = kind(**sizes, vocab_size=vocabulary, bos_token_id=0, eos_token_id=1, pad_token_id=1)
     torch.manual_seed(seed)
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
@@ -79,6 +73,5 @@ def tiny_folder(folder: Path, model_type: str = "llama") -> Path:
     """
     tokenizer = tiny_tokenizer()
     tokenizer.save_pretrained(folder)
-    # With room for the special tokens that some architectures' tokenizer classes add when they load it.
-    tiny_model(model_type, len(tokenizer) + 64).save_pretrained(folder)
+    tiny_model(model_type, tokenizer).save_pretrained(folder)
     return folder
