@@ -111,7 +111,7 @@ class FamilyTests(CapabilityTests):
         with torch.no_grad():
             assert torch.allclose(first(input_ids=ids).logits, second(input_ids=ids).logits, atol=1e-6)
 
-    def test_it_is_tuned(self, model: Path, tmp_path: Path) -> None:
+    def test_it_is_tuned(self, item: ModelFamily, model: Path, tmp_path: Path) -> None:
         name = next((m.name for m in installed().catalog.all("method") if m.saves_adapter), "full")
         data = data_folder(tmp_path / "data", "conversation")
         template = "auto" if _has_chat_template(model) else item.template
