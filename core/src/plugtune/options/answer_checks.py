@@ -12,6 +12,7 @@ Values = Mapping[str, Any]
 
 CONVERSATION_ONLY = (
     "predict_with_generate", "do_predict", "packing", "neat_packing", "train_on_prompt", "mask_history",
+    "label_smoothing_factor",
 )  # fmt: skip
 
 
