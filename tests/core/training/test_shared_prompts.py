@@ -118,7 +118,7 @@ def test_a_model_that_ignores_the_layout_is_noticed(monkeypatch):
     assert attention.enable(model)
     monkeypatch.setattr(
         attention,
-        "_shared_attention",
+        "_grouped_attention",
         lambda m, q, k, v, groups, **kw: attention.sdpa_attention_forward(m, q, k, v, None, **kw)[0],
     )
     assert not attention.shares_prompts(model)

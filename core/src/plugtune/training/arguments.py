@@ -33,7 +33,7 @@ def make_arguments(plan: Plan, *, precision: Mapping[str, bool], checkpointing: 
     fields.setdefault("use_cpu", not torch.cuda.is_available() and not _other_accelerator())
     fields["disable_tqdm"] = True  # the progress line is ours
     fields["remove_unused_columns"] = False  # rows hold token columns only
-    fields.setdefault("report_to", "none")
+    fields["report_to"] = fields.get("report_to") or "none"  # `report_to: none` of a file is read as no value
     fields.setdefault("label_names", ["labels"])
     fields.setdefault("dataloader_pin_memory", torch.cuda.is_available())
     fields["do_train"], fields["do_eval"] = plan.run.do_train, plan.run.do_eval

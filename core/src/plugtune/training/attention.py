@@ -27,7 +27,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 NAME = "plugtune_segments"
 
 Groups = tuple[tuple[int, ...], ...]
-"""For each group the length of its prompt and of each of its answers."""
+"""For each group the length of its prompt and of each of its answers; a plain row is a prompt without answers."""
 
 _in_segments: ContextVar[bool] = ContextVar("plugtune_in_segments", default=False)
 
@@ -44,20 +44,16 @@ def segment_attention(
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Stock attention for each segment. `query` is `(1, heads, T, size)`; the answer is `(1, T, heads, size)`."""
-    if shared_prompts is not None:
-        return _shared_attention(module, query, key, value, shared_prompts, **kwargs), None
-    if cu_seq_lens_q is None or attention_mask is not None or query.shape[0] != 1:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
-    lengths = (cu_seq_lens_q[1:] - cu_seq_lens_q[:-1]).tolist()
+    groups = shared_prompts
+    if groups is None:
+        if cu_seq_lens_q is None or attention_mask is not None or query.shape[0] != 1:
+            return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        groups = tuple((length,) for length in (cu_seq_lens_q[1:] - cu_seq_lens_q[:-1]).tolist())
     dtype = query.dtype
     with _exact_on_cpu(query):
         if query.device.type == "cpu":
             query, key, value = query.float(), key.float(), value.float()
-        outputs = []
-        for q, k, v in zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True):
-            mask = _window_mask(module, q.shape[2], kwargs.get("sliding_window"), q.device)
-            outputs.append(sdpa_attention_forward(module, q, k, v, mask, **kwargs)[0])
-        return torch.cat(outputs, dim=1).to(dtype), None
+        return _grouped_attention(module, query, key, value, groups, **kwargs).to(dtype), None
 
 
 def _exact_on_cpu(query: torch.Tensor) -> AbstractContextManager[Any]:
@@ -65,18 +61,18 @@ def _exact_on_cpu(query: torch.Tensor) -> AbstractContextManager[Any]:
     return torch.autocast("cpu", enabled=False) if query.device.type == "cpu" else nullcontext()
 
 
-def _shared_attention(
+def _grouped_attention(
     module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, groups: Groups, **kwargs: Any
 ) -> torch.Tensor:
-    """Prompt and first answer are a plain causal row; each further answer attends to the prompt and to itself."""
-    lengths = [size for prompt, first, *others in groups for size in (prompt + first, *others)]
+    """A prompt and its first answer are a plain causal row; each further answer attends to the prompt and to itself."""
+    lengths = [size for prompt, *answers in groups for size in (prompt + sum(answers[:1]), *answers[1:])]
     parts = zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
     outputs = []
-    for prompt, _, *others in groups:
+    for prompt, *answers in groups:
         q, k, v = next(parts)
         mask = _window_mask(module, q.shape[2], kwargs.get("sliding_window"), q.device)
         outputs.append(sdpa_attention_forward(module, q, k, v, mask, **kwargs)[0])
-        for _ in others:
+        for _ in answers[1:]:
             answer_q, answer_k, answer_v = next(parts)
             keys = torch.cat([k[:, :, :prompt], answer_k], 2)
             values = torch.cat([v[:, :, :prompt], answer_v], 2)
