@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import runpy
+from pathlib import Path
 
-from conftest import ROOT
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_index_is_that_of_the_plugins():
