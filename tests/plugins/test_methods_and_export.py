@@ -157,3 +157,22 @@ def test_truncated_weights_are_found_before_anything_is_loaded(model_dir, tmp_pa
     file.write_bytes(b"\x00\x01")
     with pytest.raises(RequestError, match="cut off"):
         check_weights(tmp_path / "m")
+
+
+def test_frozen_layers_in_the_dtype_of_autocast_give_the_same_numbers(model_dir):
+    """Under autocast a linear layer casts its weight in every pass: keeping it cast changes no number."""
+    import torch
+    from plugtune.modeling.methods import frozen_linears_in
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32).requires_grad_(False)
+    ids = torch.tensor([[5, 6, 7, 8]])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        before = model(input_ids=ids).logits
+    frozen_linears_in(model, "bfloat16")
+    kept = {str(p.dtype) for n, p in model.named_parameters() if n.endswith("q_proj.weight")}
+    assert kept == {"torch.bfloat16"}
+    assert model.get_input_embeddings().weight.dtype == torch.float32, "tied to the head and not computed in bf16"
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(model(input_ids=ids).logits, before)
+    assert model(input_ids=ids).logits.dtype == torch.float32, "outside autocast the layers cast by themselves"

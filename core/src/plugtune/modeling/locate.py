@@ -28,6 +28,11 @@ class Located:
         """The `model_type` of the config, empty when it names none."""
         return str(self.config.get("model_type", ""))
 
+    @property
+    def dtype(self) -> str:
+        """The dtype that the config says the weights are stored in, empty when it says none."""
+        return str(self.config.get("dtype") or self.config.get("torch_dtype") or "").removeprefix("torch.")
+
 
 def locate(options: ModelOptions, catalog: Catalog) -> Located:
     """Find the model.

@@ -24,6 +24,7 @@ class MethodContext:
         training: whether the model will be trained (else only loaded for evaluation).
         pure_bf16: whether trained weights stay in bf16.
         checkpointing: whether activations are recomputed.
+        autocast: name of the dtype that linear layers compute in (mixed precision), empty without it.
     """
 
     options: Any
@@ -33,6 +34,7 @@ class MethodContext:
     training: bool = True
     pure_bf16: bool = False
     checkpointing: bool = False
+    autocast: str = ""
 
 
 def linear_names(model: Any) -> list[str]:
@@ -75,4 +77,51 @@ def trained_in_fp32(model: Any) -> None:
 
     for parameter in model.parameters():
         if parameter.requires_grad and parameter.dtype in (torch.float16, torch.bfloat16):
+            parameter.data = parameter.data.float()
+
+
+def frozen_linears_in(model: Any, dtype: str) -> None:
+    """Keep frozen linear layers in the dtype they compute in under autocast, instead of casting them in every pass.
+
+    The numbers stay the same and the weights take half the memory. Layers that share their weight with an embedding
+    stay as they are, because an embedding is not computed in the lower dtype. Outside autocast (rollouts, predictions)
+    the layers cast what they are given and what they answer.
+    """
+    import torch
+
+    embeddings = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
+    for module in model.modules():
+        if type(module) is not torch.nn.Linear or id(module.weight) in embeddings:
+            continue
+        if not any(p.requires_grad for p in module.parameters()):
+            module.to(getattr(torch, dtype))
+            module.forward = _casting(module)  # type: ignore[method-assign]
+
+
+def _casting(module: Any) -> Any:
+    import torch
+
+    own, weight = module.forward, module.weight
+
+    def forward(input: Any) -> Any:
+        if input.dtype == weight.dtype or torch.is_autocast_enabled(input.device.type):
+            return own(input)
+        return own(input.to(weight.dtype)).to(input.dtype)
+
+    return forward
+
+
+def rest_in_fp32(model: Any, *, linear: bool = False) -> None:
+    """Everything but linear layers in fp32: what was loaded in a lower dtype and is not computed in it.
+
+    Args:
+        model: any model; quantized layers stay as they are.
+        linear: linear layers too.
+    """
+    import torch
+
+    spared = set() if linear else {id(p) for m in model.modules() if type(m) is torch.nn.Linear for p in m.parameters()}
+    embeddings = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
+    for parameter in model.parameters():
+        if parameter.is_floating_point() and (id(parameter) not in spared or id(parameter) in embeddings):
             parameter.data = parameter.data.float()

@@ -183,7 +183,7 @@ def _make_trainer(run: Run) -> Any:
     from transformers import set_seed
 
     from plugtune.modeling.load import load_model
-    from plugtune.modeling.methods import MethodContext
+    from plugtune.modeling.methods import MethodContext, rest_in_fp32
     from plugtune.modeling.precision import choose_precision
     from plugtune.modeling.request import ModelRequest
     from plugtune.training.arguments import make_arguments
@@ -195,12 +195,19 @@ def _make_trainer(run: Run) -> Any:
     plan.choose(
         "precision", "bf16" if precision.bf16 else "fp16" if precision.fp16 else precision.weights, precision.why
     )
-    request = ModelRequest(run.located, plan.model, precision.weights, len(run.tokenizer), plan.run.do_train)
+    # A frozen bf16 checkpoint is computed in bf16 anyway: only what is not computed in it is widened, losslessly.
+    narrow = precision.bf16 and plan.method.saves_adapter and run.located.dtype == "bfloat16"
+    narrow = narrow and not (plan.model.adapter_name_or_path or plan.model.quantization_bit)
+    weights = "bfloat16" if narrow else precision.weights
+    request = ModelRequest(run.located, plan.model, weights, len(run.tokenizer), plan.run.do_train)
     model = load_model(request, run.host)
+    if narrow:
+        rest_in_fp32(model)
     adapters = [Path(plan.model.adapter_folder or "") / name for name in plan.model.adapter_name_or_path]
     context = MethodContext(
-        plan.method_options, plan.model, plan.family, adapters, plan.run.do_train, plan.run.pure_bf16
-    )
+        plan.method_options, plan.model, plan.family, adapters, plan.run.do_train, plan.run.pure_bf16,
+        autocast="bfloat16" if precision.bf16 else "",
+    )  # fmt: skip
     model = load_ref(plan.method.prepare)(model, context)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     everything = sum(p.numel() for p in model.parameters())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from plugtune import RequestError
-from plugtune.modeling.methods import MethodContext, check_targets, trained_in_fp32
+from plugtune.modeling.methods import MethodContext, check_targets, frozen_linears_in, rest_in_fp32, trained_in_fp32
 
 
 def prepare(model: Any, context: MethodContext) -> Any:
@@ -23,6 +23,8 @@ def prepare(model: Any, context: MethodContext) -> Any:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     else:
         model.requires_grad_(False)
+    if context.training and _computes_with_weights(options) and not context.pure_bf16:
+        rest_in_fp32(model, linear=True)
     merged, continued = _split(context.adapters, new=options.create_new_adapter)
     if merged and context.model_options.quantization_bit:
         raise RequestError(
@@ -34,9 +36,16 @@ def prepare(model: Any, context: MethodContext) -> Any:
     model = _open(model, continued, trainable=context.training) if continued else _new(model, context)
     if context.training and not context.pure_bf16:
         trained_in_fp32(model)
+    if context.training and context.autocast and not _computes_with_weights(options):
+        frozen_linears_in(model, context.autocast)
     if options.loraplus_lr_ratio:
         model.plugtune_optimizer = lambda arguments: _loraplus(model, options, arguments)
     return model
+
+
+def _computes_with_weights(options: Any) -> bool:
+    """DoRA and PiSSA compute with the base weights themselves and want them in fp32."""
+    return bool(options.use_dora or options.pissa_init)
 
 
 def _split(adapters: Sequence[Path], *, new: bool) -> tuple[list[Path], Path | None]:
