@@ -182,6 +182,61 @@ def test_val_size_max_samples_and_tokenized_path(host, tokenizer, tmp_path):
     assert loaded.train.to_list() == result.train.to_list()
 
 
+def test_kept_rows_may_lie_in_any_file_system(host, tokenizer, tmp_path):
+    write(tmp_path / "a.json", [{**ROW, "input": str(n)} for n in range(20)])
+    options = {"dataset": [str(tmp_path / "a.json")], "tokenized_path": "memory://kept"}
+    rows = prepared(host, tokenizer, tmp_path, **options).train.to_list()
+    (tmp_path / "a.json").unlink()
+    assert prepared(host, tokenizer, tmp_path, **options).train.to_list() == rows
+
+
+def test_packs_hold_every_row_once(host, tokenizer, tmp_path):
+    write(tmp_path / "a.json", [{**ROW, "input": "word " * n} for n in range(20)])
+    options = {"dataset": [str(tmp_path / "a.json")], "cutoff_len": 64}
+    rows = [row["input_ids"] for row in prepared(host, tokenizer, tmp_path, **options).train]
+    packs = prepared(host, tokenizer, tmp_path, **options, packing=True).train
+    taken = []
+    for pack in packs:
+        assert len(pack["input_ids"]) == sum(pack["lengths"]) <= 64
+        ends = [sum(pack["lengths"][: n + 1]) for n in range(len(pack["lengths"]))]
+        taken += [pack["input_ids"][end - size : end] for end, size in zip(ends, pack["lengths"], strict=True)]
+    assert sorted(taken) == sorted(rows)
+    assert len(packs) < len(rows)
+
+
+class Killed(BaseException):
+    """What a kill looks like from inside: nothing catches it."""
+
+
+def test_a_preparation_that_was_killed_goes_on_behind_its_last_whole_shard(host, tokenizer, tmp_path, monkeypatch):
+    from plugtune.data import shards
+    from plugtune.data.conversation_encoder import ConversationEncoder
+
+    monkeypatch.setattr(shards, "BATCHES", 2)
+    write(tmp_path / "a.json", [{**ROW, "input": f"row {n}"} for n in range(30)])
+    options = {"dataset": [str(tmp_path / "a.json")], "preprocessing_batch_size": 3}
+    seen, encode, limit = [], ConversationEncoder.encode, [17]
+
+    def counting(self, records):
+        seen.extend(r.messages[0].content for r in records)
+        if len(seen) > limit[0]:
+            raise Killed
+        return encode(self, records)
+
+    monkeypatch.setattr(ConversationEncoder, "encode", counting)
+    with pytest.raises(Killed):
+        prepared(host, tokenizer, tmp_path, **options)
+    seen.clear()
+    limit[0] = 1000
+    result = prepared(host, tokenizer, tmp_path, **options)
+    assert seen == [f"{ROW['instruction']}\nrow {n}" for n in range(12, 30)], "two shards of six rows were whole"
+    assert result.report.sets[0]["read"] == 30
+    monkeypatch.setattr(shards, "BATCHES", 20)
+    again = prepared(host, tokenizer, tmp_path, **options, overwrite_cache=True)
+    assert again.train.to_list() == result.train.to_list()
+    assert again.report.sets[0]["length"] == result.report.sets[0]["length"]
+
+
 def test_streamed_rows_are_the_prepared_rows(host, tokenizer, tmp_path):
     write(tmp_path / "a.json", [{**ROW, "input": str(n)} for n in range(20)])
     options = {"dataset": [str(tmp_path / "a.json")]}

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +14,12 @@ from typing import Any
 
 from plugtune.data.encoding import Encoder
 from plugtune.data.registry import DatasetSpec
+from plugtune.data.shards import shard_files
 from plugtune.data.sources import files_of
 from plugtune.options.groups import DataOptions
 from plugtune.plugins.files import package_root, tree_hash
 
-ROWS, REPORT = "rows.arrow", "report.json"
+REPORT = "report.json"
 PART = ".part-"
 ABANDONED = 24 * 3600
 """Seconds after which an unfinished folder belongs to a run that was killed."""
@@ -60,35 +60,40 @@ def stored(folder: Path) -> dict[str, Any] | None:
     """The report of rows that are there whole; `None` otherwise."""
     try:
         report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-        return dict(report) if (folder / ROWS).is_file() else None
-    except (OSError, ValueError):
+        return dict(report) if len(shard_files(folder)) == report["shards"] else None
+    except (OSError, ValueError, KeyError):
         return None
+
+
+def forget(folder: Path) -> None:
+    """Remove prepared rows, and what an interrupted preparation of them has left."""
+    for path in (folder, folder.with_name(f"{PART}{folder.name}")):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
-    """A folder aside that takes the place of `folder` when the block ends without an error."""
+    """A folder aside that takes the place of `folder` when the block ends without an error.
+
+    One process at a time works in it; another one waits, and finds the rows there. What an interrupted block has left
+    is still there when it is entered again.
+    """
+    from filelock import FileLock
+
     folder.parent.mkdir(parents=True, exist_ok=True)
     _sweep(folder.parent)
-    staging = Path(tempfile.mkdtemp(prefix=PART, dir=folder.parent))
-    try:
+    staging = folder.with_name(f"{PART}{folder.name}")
+    with FileLock(f"{staging}.lock"):
+        staging.mkdir(exist_ok=True)
         yield staging
-        for file in staging.iterdir():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
         if stored(folder) is None:
             shutil.rmtree(folder, ignore_errors=True)  # what a damaged disk may have left
-        try:
             staging.rename(folder)
-        except OSError:  # another process was faster; its rows are the same
-            if stored(folder) is None:
-                raise
-    finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
 def _sweep(folder: Path) -> None:
-    for entry in folder.glob(f"{PART}*"):
+    for entry in (entry for entry in folder.glob(f"{PART}*") if entry.is_dir()):
         try:
             abandoned = time.time() - entry.stat().st_mtime > ABANDONED
         except OSError:

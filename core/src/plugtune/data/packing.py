@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
+from typing import Any
 
 
 def first_fit_decreasing(lengths: Sequence[int], room: int) -> list[list[int]]:
@@ -25,12 +27,34 @@ def first_fit_decreasing(lengths: Sequence[int], room: int) -> list[list[int]]:
     return packs
 
 
-def pack_columns(rows: Sequence[dict[str, list[int]]], room: int) -> list[dict[str, list[int]]]:
-    """Packed rows: `input_ids` and `labels` joined, `lengths` of the parts."""
-    packs = first_fit_decreasing([len(row["input_ids"]) for row in rows], room)
-    packed = []
-    for members in packs:
-        parts = [rows[i] for i in members]
-        joined = {name: [x for part in parts for x in part[name]] for name in ("input_ids", "labels")}
-        packed.append({**joined, "lengths": [len(part["input_ids"]) for part in parts]})
-    return packed
+class PackedRows(Sequence[dict[str, list[int]]]):
+    """Packs of rows, joined when they are read: `input_ids`, `labels` and `lengths` of the parts.
+
+    Args:
+        rows: a `datasets.Dataset` of token rows; memory-mapped, and not copied.
+        room: most tokens of a pack.
+    """
+
+    def __init__(self, rows: Any, room: int) -> None:
+        self.rows = rows
+        self.packs = first_fit_decreasing(_row_lengths(rows), room)
+
+    def __len__(self) -> int:
+        return len(self.packs)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        parts = self.rows[self.packs[index]]
+        joined = {name: list(chain.from_iterable(parts[name])) for name in ("input_ids", "labels")}
+        return {**joined, "lengths": [len(ids) for ids in parts["input_ids"]]}
+
+
+def _row_lengths(rows: Any) -> list[int]:
+    """Lengths of rows, read column-wise without making lists of their tokens."""
+    import pyarrow.compute as pc
+
+    lengths: list[int] = []
+    for batch in rows.with_format("arrow").select_columns(["input_ids"]).iter(10_000):
+        lengths += pc.list_value_length(batch["input_ids"]).to_pylist()
+    return lengths

@@ -16,12 +16,14 @@ from typing import Any
 
 from plugtune.capabilities import load_ref
 from plugtune.catalog import Catalog
-from plugtune.data.cache import REPORT, ROWS, cache_folder, key_of, staged, stored
+from plugtune.data.cache import REPORT, cache_folder, forget, key_of, staged, stored
 from plugtune.data.encoding import Encoder
-from plugtune.data.packing import pack_columns
+from plugtune.data.kept import is_kept, keep, load_kept
+from plugtune.data.packing import PackedRows
 from plugtune.data.records import RawRow, Record
 from plugtune.data.registry import DatasetSpec, Registry
 from plugtune.data.report import DataReport, SetReport
+from plugtune.data.shards import counted, shard_files, write_shards
 from plugtune.data.sources import read_rows
 from plugtune.data.work import Work, arrow_schema, tally
 from plugtune.data.workers import batches_of
@@ -53,8 +55,8 @@ def prepare(
     Raises:
         DataError: a data set is missing, broken, of the wrong kind, or has more bad rows than allowed.
     """
-    if options.tokenized_path and (Path(options.tokenized_path) / "plugtune.json").is_file():
-        return _load_tokenized(Path(options.tokenized_path))
+    if options.tokenized_path and is_kept(options.tokenized_path):
+        return _packed(Prepared(*load_kept(options.tokenized_path)), options, row_kind)
     registry = Registry.open(
         catalog, options.dataset_dir, options.dataset_info, allow_scripts=options.allow_dataset_scripts
     )
@@ -74,15 +76,13 @@ def prepare(
             raise DataError(f"val_size {size} leaves nothing of {len(train)} rows to train on", where="val_size")
         halves = train.train_test_split(test_size=size, seed=seed)
         train, prepared.evaluation = halves["train"], halves["test"]
-    if train is not None and options.packing and row_kind == "conversation":
-        train = _packed(train, options.cutoff_len)
     prepared.train = train
     if eval_specs:
         sets = {s.name: _one_set(s, options, encoder_for(False), prepared.report, row_kind) for s in eval_specs}
         prepared.evaluation = sets if options.eval_on_each_dataset else _concat(list(sets.values()))
     if options.tokenized_path:
-        _save_tokenized(prepared, Path(options.tokenized_path))
-    return prepared
+        keep(prepared, options.tokenized_path)
+    return _packed(prepared, options, row_kind)
 
 
 def check_kind(spec: DatasetSpec, row_kind: str) -> None:
@@ -125,36 +125,38 @@ def _one_set(spec: DatasetSpec, options: DataOptions, encoder: Encoder, report: 
     from datasets import Dataset
 
     folder = cache_folder() / key_of(spec, options, encoder, row_kind)
-    if options.overwrite_cache and folder.exists():
-        shutil.rmtree(folder)
+    if options.overwrite_cache:
+        forget(folder)
     entry = stored(folder)
     if entry is None:
         entry = _prepare_set(spec, options, encoder, row_kind, folder)
         report.sets.append(entry)
     else:
         report.sets.append({**entry, "name": spec.name, "cached": True})
-    return Dataset.from_file(str(folder / ROWS))
+    return _concat([Dataset.from_file(str(file)) for file in shard_files(folder)])
 
 
 def _prepare_set(
     spec: DatasetSpec, options: DataOptions, encoder: Encoder, row_kind: str, folder: Path
 ) -> dict[str, Any]:
-    """Prepare the rows of a data set into the cache; the report of them."""
-    import pyarrow as pa
-
-    count, schema = SetReport(spec.name), arrow_schema(encoder.columns)
-    batches = batches_of(
-        raw_rows(spec, options.max_samples), Work(spec.name, converter(spec, row_kind), encoder),
-        options.preprocessing_batch_size, options.preprocessing_num_workers,
-    )  # fmt: skip
+    """Prepare the rows of a data set into the cache, behind what an earlier try has left; the report of them."""
     with staged(folder) as staging:
-        with pa.OSFile(str(staging / ROWS), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-            for batch in batches:
-                count.add(batch.count)
-                if len(batch.rows):
-                    writer.write_batch(pa.ipc.read_record_batch(pa.py_buffer(batch.rows), schema))
+        if (entry := stored(folder)) is not None:  # another process was faster
+            return entry
+        count, done = SetReport(spec.name), shard_files(staging)
+        for file in done:
+            count.add(counted(file, spec.name))
+        batches = batches_of(
+            islice(raw_rows(spec, options.max_samples), count.read, None),
+            Work(spec.name, converter(spec, row_kind), encoder),
+            options.preprocessing_batch_size, options.preprocessing_num_workers,
+        )  # fmt: skip
+        for part in write_shards(staging, batches, arrow_schema(encoder.columns), len(done)):
+            count.add(part)
+        if count.bad_count > options.max_bad_rows or not count.rows_out:
+            shutil.rmtree(staging)  # these rows are refused: nothing of them is worth going on with
         count.check(options.max_bad_rows)
-        entry = count.as_json()
+        entry = {**count.as_json(), "shards": len(shard_files(staging))}
         (staging / REPORT).write_text(json.dumps(entry, ensure_ascii=False), encoding="utf-8")
     return entry
 
@@ -179,10 +181,11 @@ def _mix(parts: list[Any], options: DataOptions, seed: int) -> Any:
     )
 
 
-def _packed(rows: Any, room: int) -> Any:
-    from datasets import Dataset
-
-    return Dataset.from_list(pack_columns(rows.to_list(), room))
+def _packed(prepared: Prepared, options: DataOptions, row_kind: str) -> Prepared:
+    """Training rows in packs when that was asked for; documents are joined by their encoder."""
+    if prepared.train is not None and options.packing and row_kind == "conversation":
+        prepared.train = PackedRows(prepared.train, options.cutoff_len)
+    return prepared
 
 
 def _stream(
@@ -223,25 +226,3 @@ def _stream(
     if eval_specs:
         prepared.evaluation = stream(eval_specs, False)
     return prepared
-
-
-def _save_tokenized(prepared: Prepared, path: Path) -> None:
-    from datasets import Dataset, DatasetDict
-
-    parts = {"train": prepared.train} if prepared.train is not None else {}
-    if isinstance(prepared.evaluation, Dataset):
-        parts["validation"] = prepared.evaluation
-    elif prepared.evaluation:
-        parts.update({f"validation_{name}": rows for name, rows in prepared.evaluation.items()})
-    DatasetDict(parts).save_to_disk(str(path))
-    (path / "plugtune.json").write_text(json.dumps(prepared.report.as_json(), ensure_ascii=False), encoding="utf-8")
-
-
-def _load_tokenized(path: Path) -> Prepared:
-    from datasets import load_from_disk
-
-    parts = load_from_disk(str(path))
-    sets = json.loads((path / "plugtune.json").read_text(encoding="utf-8"))["sets"]
-    several = {n.removeprefix("validation_"): rows for n, rows in parts.items() if n.startswith("validation_")}
-    report = DataReport([{**entry, "cached": True} for entry in sets])
-    return Prepared(parts.get("train"), several or parts.get("validation"), report)
