@@ -63,7 +63,7 @@ def run(folder: Path, plain: bool) -> dict[str, Any]:
     path.write_text(json.dumps(job), encoding="utf-8")
     env = environment(PLUGTUNE_CACHE_DIR=str(folder / "cache"), OMP_NUM_THREADS="1")
     subprocess.run([sys.executable, "-c", OURS, str(path), str(answer), str(HERE)], env=env, check=True,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+                   stdout=subprocess.DEVNULL)  # fmt: skip
     return dict(json.loads(answer.read_text(encoding="utf-8")))
 
 

@@ -37,7 +37,7 @@ class Clock:
         return [StepClock(sys.argv[2])]
 host = PluginHost().load()
 host.manager.register(Clock(), name="step-clock")
-run_training(read_request([f"{k}={json.dumps(v)}" for k, v in json.load(open(sys.argv[1])).items()]), host)
+run_training(read_request([f"{k}={v}" for k, v in json.load(open(sys.argv[1])).items()]), host)
 """
 
 LLAMAFACTORY = """
