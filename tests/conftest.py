@@ -81,6 +81,23 @@ def tokenizer(model_dir: Path) -> Any:
 
 
 @pytest.fixture(scope="session")
+def lively_dir(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random model whose likeliest tokens vary: one with tied embeddings mostly repeats its last token."""
+    import shutil
+
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("lively") / "lively"
+    shutil.copytree(model_dir, folder)
+    torch.manual_seed(1)
+    config = LlamaConfig.from_pretrained(model_dir)
+    config.tie_word_embeddings, config.initializer_range, config.max_position_embeddings = False, 0.4, 1024
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def plugtune() -> Any:
     """Runs the installed program in a process of its own."""
 

@@ -142,6 +142,8 @@ class Stage:
         trainer: `build_trainer(context) -> transformers.Trainer` (see `plugtune.training.context`).
         checks: `checks(values: Mapping[str, Any]) -> list[Problem]`: cross-checks of a request; cheap.
         generates: whether `predict_with_generate` and `do_predict` make sense.
+        sizes: `sizes(values: Mapping[str, Any], adapters: bool) -> plugtune.training.sizing.StageSizes`: further models
+            in memory and rows of a sample, for estimates; cheap. Empty: nothing more than the model itself.
         metrics: logged numbers besides the loss that show whether it learns (`rewards/accuracies`); `plot_loss` draws
             them below the loss.
     """
@@ -157,6 +159,7 @@ class Stage:
     checks: Ref = ""
     generates: bool = False
     metrics: tuple[str, ...] = ()
+    sizes: Ref = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +172,8 @@ class TuningMethod:
         prepare: `prepare(model, context) -> model`: the model ready for training (see `plugtune.modeling.methods`).
         saves_adapter: whether a run leaves an adapter (true) or whole weights (false).
         checks: like `Stage.checks`.
+        sizes: `sizes(shape, options) -> plugtune.modeling.memory.Trained`: what is trained of a model of that shape
+            (`plugtune.modeling.shape.Shape`), for estimates; cheap. Empty: everything.
     """
 
     kind: ClassVar[str] = "method"
@@ -180,11 +185,17 @@ class TuningMethod:
     prepare: Ref
     saves_adapter: bool = False
     checks: Ref = ""
+    sizes: Ref = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exporter:
-    """Writes a trained model in some form: `export(context) -> ExportReport` (see `plugtune.inference.export`)."""
+    """Writes a trained model in some form: `export(context) -> ExportReport` (see `plugtune.inference.export`).
+
+    Attributes:
+        reopen: `reopen(context, report) -> ModelOptions`: how the written model is opened again, for `--verify`.
+            Empty: as the plain model folder `report.folder`.
+    """
 
     kind: ClassVar[str] = "exporter"
 
@@ -193,6 +204,7 @@ class Exporter:
     options: type | None = None
     writes: str = ""
     export: Ref
+    reopen: Ref = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +216,7 @@ class Hub:
         switch: environment variable that makes it the default when true (`USE_MODELSCOPE_HUB`).
         resolve: `resolve(id, *, revision, token, cache_dir, kind) -> Path` of a local folder, `kind` being `model` or
             `dataset`.
+        upload: `upload(folder, repository, *, token) -> str`, the address there; empty for a hub that takes none.
     """
 
     kind: ClassVar[str] = "hub"
@@ -213,6 +226,7 @@ class Hub:
     example: str = ""
     switch: str = ""
     resolve: Ref
+    upload: Ref = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,12 @@ def command(arguments: tuple[str, ...]) -> None:
         emit_json(report.as_json())
     else:
         click.echo(f"wrote {report.folder} ({len(report.files)} weight files, {report.total_bytes / 1e6:.1f} MB)")
+        for line in report.notes:
+            click.echo(f"note: {line}", err=True)
+        if report.verified is not None:
+            click.echo(f"verified: {report.verified['verdict']}")
+        if report.uploaded:
+            click.echo(f"uploaded to {report.uploaded}")
 
 
 def _help() -> str:

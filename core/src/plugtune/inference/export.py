@@ -6,13 +6,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from plugtune.capabilities import Exporter, load_ref
 from plugtune.errors import RequestError
-from plugtune.modeling.locate import Located, check_weights, locate
+from plugtune.modeling.locate import Located, check_weights, chosen_hub, locate
 from plugtune.options.groups import ExportOptions, ModelOptions
 from plugtune.options.reader import Request
 from plugtune.options.resolve import resolve
@@ -49,15 +49,26 @@ class ExportContext:
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """Where the export is, its weight files and their bytes together."""
+    """Where the export is, its weight files and their bytes together; what `--verify` found, and where it went."""
 
     folder: Path
     files: list[str]
     total_bytes: int
+    notes: tuple[str, ...] = ()
+    verified: dict[str, Any] | None = None
+    uploaded: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """JSON form."""
-        return {"export_dir": str(self.folder), "files": self.files, "total_bytes": self.total_bytes}
+        answer: dict[str, Any] = {
+            "export_dir": str(self.folder), "files": self.files, "total_bytes": self.total_bytes,
+            "notes": list(self.notes),
+        }  # fmt: skip
+        if self.verified is not None:
+            answer["verified"] = self.verified
+        if self.uploaded:
+            answer["uploaded"] = self.uploaded
+        return answer
 
 
 @contextmanager
@@ -149,7 +160,26 @@ def run_export(request: Request, host: PluginHost) -> ExportReport:
         model.infer_dtype, resolved.groups.get(f"exporter {exporter.name}"),
     )  # fmt: skip
     report: ExportReport = load_ref(exporter.export)(context)
+    if options.verify:
+        from plugtune.inference.verify import verify
+
+        report = replace(report, verified=verify(context, exporter, report))
+    if options.export_hub_model_id:
+        report = replace(report, uploaded=upload(report.folder, options.export_hub_model_id, model, host))
     return report
+
+
+def upload(folder: Path, repository: str, model: ModelOptions, host: PluginHost) -> str:
+    """Upload a folder to the chosen hub; returns its address there.
+
+    Raises:
+        RequestError: that hub takes no uploads, or refuses this one.
+    """
+    hub = host.catalog.get("hub", chosen_hub(host.catalog))
+    if not hub.upload:
+        raise RequestError(f"hub {hub.name} takes no uploads", where="export_hub_model_id")
+    token = model.hf_hub_token or model.ms_hub_token
+    return str(load_ref(hub.upload)(folder, repository, token=token))
 
 
 def _adapter_folder(name: str) -> Path:

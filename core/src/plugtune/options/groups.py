@@ -138,6 +138,8 @@ class ExportOptions:
     export_size: float = option(5, help="Largest shard in GB.", minimum=0.001)
     export_legacy_format: bool = option(False, help="Write pickled .bin weights; refused, safetensors only.")
     exporter: str = option("merged", help="Exporter (plugtune list exporters).")
+    verify: bool = option(False, help="Open the export again and compare prompts and greedy answers with the model.")
+    export_hub_model_id: str | None = option(None, help="Hub repository (owner/name) that the export is uploaded to.")
 
 
 TRAIN_GROUPS: dict[str, type] = {

@@ -32,7 +32,7 @@ def make_plan(request: Request, host: PluginHost) -> Plan:
         groups[f"stage {stage.name}"] = stage.options
     if method.options is not None:
         groups[f"method {method.name}"] = method.options
-    resolved = resolve(request, groups, trainer=True, unused=_unused(catalog, stage, method))
+    resolved = resolve(request, groups, trainer=True, unused=unused_options(catalog, stage, method))
     _check(resolved, stage, method)
     built = resolved.groups
     return Plan(
@@ -51,7 +51,7 @@ def make_plan(request: Request, host: PluginHost) -> Plan:
     )
 
 
-def _unused(catalog: Catalog, stage: Stage, method: TuningMethod) -> dict[str, str]:
+def unused_options(catalog: Catalog, stage: Stage, method: TuningMethod) -> dict[str, str]:
     """Options of installed pieces that this run does not use."""
     found = {}
     for kind, chosen in (("stage", stage.name), ("method", method.name)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +215,7 @@ def _make_trainer(run: Run) -> Any:
     if plan.model.print_param_status:
         for name, parameter in model.named_parameters():
             say(f"  {name}: {parameter.dtype}, {'trained' if parameter.requires_grad else 'frozen'}")
-    checkpointing = _checkpointing(run, model, everything, trained)
+    checkpointing = _checkpointing(run, model)
     if checkpointing and hasattr(model, "enable_input_require_grads"):
         model.enable_input_require_grads()
     run.host.hook.plugtune_model_loaded(model=model, plan=plan)
@@ -237,28 +237,21 @@ def _make_trainer(run: Run) -> Any:
     )
 
 
-def _checkpointing(run: Run, model: Any, everything: int, trained: int) -> bool:
+def _checkpointing(run: Run, model: Any) -> bool:
     """Recompute activations only when they would not fit: recomputing costs some 40 % of the time."""
     from plugtune.modeling.memory import available_memory, estimate
+    from plugtune.training.sizing import size_run
 
     plan = run.plan
     if plan.model.disable_gradient_checkpointing or not plan.run.do_train:
         return False
     if "gradient_checkpointing" in plan.trainer:
         return bool(plan.trainer["gradient_checkpointing"])
-    batch = int(plan.trainer.get("per_device_train_batch_size", 8))
-    longest = max(
-        (s["length"].get("max", 0) for s in run.rows.report.sets if s["length"]), default=plan.data.cutoff_len
-    )
-    if plan.data.packing:
-        longest = max(longest, plan.data.cutoff_len)
-    size = estimate(
-        model.config.to_dict(), parameters=everything, trained=trained,
-        tokens=batch * longest,
-        weight_bytes=4, compute_bytes=4, checkpointing=False,
-    )  # fmt: skip
+    sized = size_run(run, model.config.to_dict())
+    assert sized is not None
+    plain = estimate(sized.shape, sized.trained, replace(sized.setting, checkpointing=False))
     # Weights are loaded already; what is still to come must fit with room to spare.
-    needed, free = size.total - size.weights, available_memory()
+    needed, free = plain.peak - plain.weights - plain.imports, available_memory()
     chosen = needed > 0.8 * free
     why = f"about {needed / 2**30:.1f} GiB needed without it, {free / 2**30:.1f} GiB free"
     plan.choose("gradient checkpointing", "on" if chosen else "off", why)
@@ -332,10 +325,15 @@ def _finish(run: Run) -> dict[str, Any]:
 def dry_run(request: Request, host: PluginHost) -> dict[str, Any]:
     """Everything up to the weights: the plan, the data report, the memory that the run would take."""
     from plugtune.training.report import resolved_options
+    from plugtune.training.sizing import size_run
 
     run = start(request, host)
     prepare_rows(run)
     _tell(run.plan)
+    sized = size_run(run)
+    if sized is not None:
+        fits = "it fits" if sized.fits else "it does not fit: plugtune estimate says what would help"
+        say(f"memory: about {sized.estimate.peak / 2**30:.1f} GiB, {sized.free / 2**30:.1f} GiB free: {fits}")
     return {
         "stage": run.plan.stage.name,
         "method": run.plan.method.name,
@@ -344,4 +342,5 @@ def dry_run(request: Request, host: PluginHost) -> dict[str, Any]:
         "notes": run.plan.notes,
         "plugins": run.plan.plugins,
         "data": run.rows.report.as_json(),
+        "memory": sized.as_json() if sized is not None else None,
     }

@@ -14,5 +14,6 @@ def plugtune_hubs() -> list[plugtune.Hub]:
             summary="huggingface.co, or the mirror that HF_ENDPOINT names",
             example="HuggingFaceTB/SmolLM2-135M-Instruct",
             resolve="plugtune_hub_huggingface.hub:resolve",
+            upload="plugtune_hub_huggingface.hub:upload",
         )
     ]

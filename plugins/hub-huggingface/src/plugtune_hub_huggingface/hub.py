@@ -30,3 +30,24 @@ def resolve(repository: str, *, revision: str | None, token: str | None, cache_d
             why=f"{type(error).__name__}: {error}".split("\n")[0],
             fix="check the id and the network (HF_ENDPOINT names a mirror), or give a local folder",
         ) from error
+
+
+def upload(folder: Path, repository: str, *, token: str | None) -> str:
+    """Upload a folder to a private repository, which is made when it does not exist; returns its address.
+
+    Raises:
+        RequestError: the hub cannot be reached or refuses.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    try:
+        made = api.create_repo(repository, private=True, exist_ok=True)
+        api.upload_folder(repo_id=made.repo_id, folder_path=folder, commit_message="Upload a model made with plugtune")
+    except Exception as error:  # httpx, hub and file errors have no common base
+        raise RequestError(
+            f"{folder} cannot be uploaded to {repository!r}", where="export_hub_model_id",
+            why=f"{type(error).__name__}: {error}".split("\n")[0],
+            fix="check the id and the token (--hf_hub_token, or HF_TOKEN); the folder is complete on this machine",
+        ) from error  # fmt: skip
+    return str(made)

@@ -31,5 +31,6 @@ def plugtune_methods() -> list[plugtune.TuningMethod]:
             summary="Train some blocks, freeze the rest",
             options=FreezeOptions,
             prepare="plugtune_method_freeze.method:prepare",
+            sizes="plugtune_method_freeze.sizes:sizes",
         )
     ]

@@ -42,5 +42,6 @@ def plugtune_methods() -> list[plugtune.TuningMethod]:
             quantization=(4, 8),
             prepare="plugtune_method_lora.method:prepare",
             saves_adapter=True,
+            sizes="plugtune_method_lora.sizes:sizes",
         )
     ]
