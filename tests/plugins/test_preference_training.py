@@ -295,6 +295,11 @@ def test_the_reference_is_asked_once_and_kept(train, tmp_path, monkeypatch, caps
     assert capsys.readouterr().err.count(told) == 1, "other numbers are other entries of the cache"
 
 
+def test_losses_without_a_reference_go_with_streaming(train):
+    entries = train("simpo", "run", "--streaming", "--max_steps", 8, "--learning_rate", "1e-2")
+    assert entries[-1]["rewards/margins"] > entries[0]["rewards/margins"]
+
+
 def test_evaluation_has_the_metrics_too(train, tmp_path):
     train("dpo", "run", "--max_steps", 2, "--val_size", 6, "--do_eval", "--eval_strategy", "steps", "--eval_steps", 1,
           "--per_device_eval_batch_size", 4)  # fmt: skip

@@ -15,13 +15,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from plugtune.data.cache import cache_folder
 from plugtune.errors import RequestError
 from plugtune.training.context import TrainerContext
+
+if TYPE_CHECKING:
+    from plugtune.modeling.request import ModelRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,25 +88,36 @@ def reference_model(context: TrainerContext) -> Iterator[Any]:
 
 def _load(context: TrainerContext) -> Any:
     from plugtune.modeling.load import load_model
-    from plugtune.modeling.locate import locate
-    from plugtune.modeling.request import ModelRequest
     from plugtune.training import attention
 
     options, policy = context.plan.stage_options, context.model
+    model = load_model(_request(context), context.host)
+    for adapter in options.ref_model_adapters:
+        model = _open(model, adapter)
+    attention.enable(model)
+    return model.to(policy.device) if not options.ref_model_quantization_bit else model
+
+
+def _request(context: TrainerContext) -> ModelRequest:
+    """The reference model to load: `ref_model`, in the policy's dtype or quantized as asked."""
+    from plugtune.modeling.locate import locate
+    from plugtune.modeling.request import ModelRequest
+
+    options = context.plan.stage_options
     if context.host is None:
         raise ValueError("a ref_model needs the plugin host")
     model_options = replace(
         context.plan.model, model_name_or_path=options.ref_model, adapter_name_or_path=[], train_from_scratch=False,
         quantization_bit=options.ref_model_quantization_bit,
     )  # fmt: skip
-    base = policy.get_base_model() if hasattr(policy, "get_base_model") else policy
-    located = locate(model_options, context.host.catalog)
-    dtype = str(base.dtype).removeprefix("torch.")
-    model = load_model(ModelRequest(located, model_options, dtype, len(context.tokenizer)), context.host)
-    for adapter in options.ref_model_adapters:
-        model = _open(model, adapter)
-    attention.enable(model)
-    return model.to(policy.device) if not options.ref_model_quantization_bit else model
+    dtype = str(_base(context.model).dtype).removeprefix("torch.")
+    return ModelRequest(
+        locate(model_options, context.host.catalog), model_options, dtype, vocabulary=len(context.tokenizer)
+    )
+
+
+def _base(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _open(model: Any, folder: str) -> Any:
@@ -184,14 +198,16 @@ def _key(trainer: Any, rows: Any, what: str) -> str:
         digest.update(repr(sorted(rows[index].items())).encode())
     model = {name: value for name, value in asdict(plan.model).items() if not name.endswith("token")}
     options = plan.stage_options
-    names = [plan.model.model_name_or_path, options.ref_model, *options.ref_model_adapters]
+    base = _base(trainer.model)
+    # The folders that the weights came from: those of a hub's cache change with the commit.
+    names = [base.config._name_or_path, plan.model.model_name_or_path, *options.ref_model_adapters]
+    names += [str(_request(trainer.context).located.folder)] if options.ref_model else []
     folder = Path(plan.model.adapter_folder or "")
     adapters = [str(folder / name) for name in plan.model.adapter_name_or_path]
     method = asdict(plan.method_options) if plan.method_options else {}
-    base = trainer.model.get_base_model() if hasattr(trainer.model, "get_base_model") else trainer.model
     parts = [
-        2, what, describe(trainer.context), model, plan.method.name, method, options.ref_model_quantization_bit,
-        _files([*names, *adapters]), str(base.dtype), arguments.bf16, arguments.fp16, trainer.batcher.shared,
+        3, what, describe(trainer.context), model, plan.method.name, method, options.ref_model_quantization_bit,
+        _files([*names, *adapters]), str(base.dtype), names, arguments.bf16, arguments.fp16, trainer.batcher.shared,
         arguments.device.type, torch.__version__, list(plan.plugins), plan.run.seed,
     ]  # fmt: skip
     digest.update(json.dumps(parts, default=str).encode())
