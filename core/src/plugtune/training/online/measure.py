@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from plugtune.modeling.value_head import HeadedModel, forward_flat
+from plugtune.modeling.value_head import HeadedModel
+from plugtune.training import attention
 from plugtune.training.online.logprobs import token_logprobs
 from plugtune.training.online.reference import Reference
 from plugtune.training.sequences import answer_layout
@@ -41,10 +43,19 @@ def measure(
             logits = seen.logits
             measures.values.extend(seen.values.cpu().split([len(answer) for answer in some]))
         else:
-            logits, _ = forward_flat(model, inputs, kept)
+            logits = kept_logits(model, inputs, kept)
         logprobs = token_logprobs(logits, targets, temperature)
         measures.logprobs.extend(logprobs.cpu().split([len(answer) for answer in some]))
     return measures
+
+
+def kept_logits(model: Any, inputs: Mapping[str, Any], kept: torch.Tensor) -> torch.Tensor:
+    """Logits `(K, vocabulary)` at flat positions of a layout; end to end, the head runs at these only."""
+    one_row = "cu_seq_lens_q" in inputs
+    with attention.segments() if one_row else nullcontext():
+        logits = model(**inputs, use_cache=False, **({"logits_to_keep": kept} if one_row else {})).logits
+    logits = logits.reshape(-1, logits.shape[-1])
+    return logits if one_row else logits[kept]
 
 
 def reference_logprobs(
