@@ -199,3 +199,19 @@ def test_a_reward_model_with_another_vocabulary_is_refused(train_here, common, m
     save_head(ValueHead(32), other)
     with pytest.raises(RequestError, match="another vocabulary"):
         train_here(tmp_path / "run", **{**common, "reward_model": other, "reward_model_type": "full"})
+
+
+@pytest.mark.e2e
+def test_a_merged_reward_model_keeps_its_head_and_a_plain_state_dict(host, train_here, model_dir, tmp_path):
+    from plugtune.inference.export import run_export
+    from plugtune.options.reader import read_request
+
+    adapter = reward_adapter(train_here, model_dir, tmp_path / "reward")
+    for base, adapters, target in ((model_dir, [adapter], "merged"), (tmp_path / "merged", [], "again")):
+        arguments = [f"model_name_or_path={base}", f"export_dir={tmp_path / target}"]
+        run_export(read_request([*arguments, *(f"adapter_name_or_path={a}" for a in adapters)]), host)
+        assert (tmp_path / target / "value_head.safetensors").read_bytes() == (
+            adapter / "value_head.safetensors"
+        ).read_bytes()
+        weights = load_file(tmp_path / target / "model.safetensors")
+        assert weights.keys() == load_file(model_dir / "model.safetensors").keys()

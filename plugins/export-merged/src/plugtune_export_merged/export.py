@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from plugtune import RequestError
 from plugtune.inference.export import ExportContext, ExportReport
+from plugtune.modeling.value_head import FILE as HEAD_FILE
 
 from plugtune_export_merged.adapter import Adapter, read_adapter
 from plugtune_export_merged.weights import ShardWriter, base_shards, read_tensors
@@ -113,6 +114,15 @@ def _write_rest(context: ExportContext, folder: Path) -> None:
         config["use_cache"] = True
         (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")
     _write_generation_config(context, folder)
+    _copy_value_head(context, folder)
+
+
+def _copy_value_head(context: ExportContext, folder: Path) -> None:
+    """A reward model stays one: the head of the last adapter that has one, else the base's, goes with the weights."""
+    sources = [*reversed(context.adapters), context.located.folder]
+    head = next((source / HEAD_FILE for source in sources if (source / HEAD_FILE).is_file()), None)
+    if head is not None:
+        shutil.copy(head, folder / HEAD_FILE)
 
 
 def _write_generation_config(context: ExportContext, folder: Path) -> None:

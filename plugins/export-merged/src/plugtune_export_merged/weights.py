@@ -8,13 +8,14 @@ from pathlib import Path
 
 import torch
 from plugtune import RequestError
+from plugtune.modeling.value_head import FILE as HEAD_FILE
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 
 def base_shards(folder: Path) -> list[Path]:
     """The base's weight files in order."""
-    files = sorted(folder.glob("*.safetensors"))
+    files = sorted(path for path in folder.glob("*.safetensors") if path.name != HEAD_FILE)
     if not files:
         raise RequestError(f"{folder} holds no safetensors weights", where="model_name_or_path",
                            fix="convert pickled weights first; they are never loaded here")  # fmt: skip
