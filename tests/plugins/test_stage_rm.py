@@ -192,6 +192,18 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_bit_by_bit(
         assert (cut / name).read_bytes() == (whole / name).read_bytes()
 
 
+def test_an_output_head_of_its_own_rests(train_here, model_dir, common, tmp_path):
+    """It is never computed; a trained parameter without a gradient would stop data-parallel training."""
+    model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32, tie_word_embeddings=False)
+    model.save_pretrained(tmp_path / "untied")
+    AutoTokenizer.from_pretrained(model_dir).save_pretrained(tmp_path / "untied")
+    output = train_here(
+        tmp_path / "run", model_name_or_path=tmp_path / "untied", finetuning_type="full", **{**common, "max_steps": 2}
+    )
+    old, new = (load_file(folder / "model.safetensors") for folder in (tmp_path / "untied", output))
+    assert {name for name in old if torch.equal(old[name], new[name])} == {"lm_head.weight"}
+
+
 def test_evaluation_measures_every_pair(train_here, headed_dir, pairs_dir, common, tmp_path):
     options = {**common, "max_steps": 1, "learning_rate": 0.0, "per_device_eval_batch_size": 5}
     output = train_here(tmp_path / "run", model_name_or_path=headed_dir, eval_dataset="pairs", do_eval=True, **options)
