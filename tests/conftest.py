@@ -6,10 +6,12 @@ import importlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forkserver import Forked
 from plugtune.plugins.host import PluginHost
 from plugtune.plugins.policy import Policy
 
@@ -110,3 +112,11 @@ def plugtune() -> Any:
         )  # fmt: skip
 
     return call
+
+
+@pytest.fixture(scope="session")
+def forked(_environment: None) -> Iterator[Any]:
+    """Runs the program in forks of a process that has imported everything already (see `forkserver.py`)."""
+    server = Forked()
+    yield server
+    server.close()

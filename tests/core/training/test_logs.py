@@ -10,7 +10,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 
 def test_the_log_file_keeps_the_numbers_of_a_stage(tmp_path):
-    log = LogFile(tmp_path / "trainer_log.jsonl", resumed=False)
+    log = LogFile(tmp_path / "trainer_log.jsonl")
     arguments, state = TrainingArguments(output_dir=str(tmp_path)), TrainerState(global_step=2, max_steps=4)
     log.on_train_begin(arguments, state, TrainerControl())
     logs = {"loss": 0.5, "learning_rate": 0.1, "rewards/accuracies": 0.75, "note": "text", "eval_runtime": 3.0}

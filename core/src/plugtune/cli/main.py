@@ -98,7 +98,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     except PlugtuneError as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        _tell(error, f"{error}")
         return error.exit_code
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
@@ -111,7 +111,16 @@ def run(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         lines = str(error).strip().splitlines() or [""]
-        print(f"error: {type(error).__name__}: {lines[0]}", file=sys.stderr)
-        print("    fix: this is a defect of plugtune or a plugin; --debug shows where", file=sys.stderr)
+        fix = "    fix: this is a defect of plugtune or a plugin; --debug shows where"
+        _tell(error, f"{type(error).__name__}: {lines[0]}\n{fix}")
         return 1
     return status if isinstance(status, int) else 0
+
+
+def _tell(error: Exception, text: str) -> None:
+    """One message for the user. Of several processes of a run only the first that fails has something to say."""
+    if getattr(error, "plugtune_quiet", False):
+        return
+    rank = os.environ.get("RANK", "")
+    who = f" in process {rank}" if rank not in ("", "0") else ""
+    print(f"error{who}: {text}", file=sys.stderr, flush=True)

@@ -22,14 +22,24 @@ def command(arguments: tuple[str, ...]) -> None:
         raise click.UsageError("nothing to train: give a YAML file or flags (plugtune train --help)")
     from plugtune.options.reader import read_request
     from plugtune.plugins.host import PluginHost
+    from plugtune.training.launch import handed_down, start_workers, wanted
+    from plugtune.training.run import dry_run, run_training, start
+    from plugtune.training.world import is_main
 
-    request = read_request(args)
+    request = handed_down() or read_request(args)
     host = PluginHost().load()
-    from plugtune.training.run import dry_run, run_training
-
-    answer = dry_run(request, host) if dry else run_training(request, host)
-    if as_json or dry:
+    launch = wanted(request)
+    if dry:
+        emit_json(dry_run(request, host, launch))
+        return
+    if launch is not None:
+        start(request, host, processes=launch.total)  # a wrong request is told before any process is started
+        raise SystemExit(start_workers(launch, request, host.lock(), arguments))
+    answer = run_training(request, host)
+    if as_json and is_main():
         emit_json(answer)
+    if answer["status"] == "stopped":
+        raise SystemExit(answer["exit_status"])
 
 
 def _take(args: list[str], *names: str) -> bool:

@@ -11,13 +11,12 @@ from plugtune.errors import Problem, RequestError
 from plugtune.training.plan import Plan
 
 
-def make_arguments(plan: Plan, *, precision: Mapping[str, bool], checkpointing: bool) -> Any:
+def make_arguments(plan: Plan, *, precision: Mapping[str, bool]) -> Any:
     """Training arguments of a plan.
 
     Args:
         plan: the resolved plan.
         precision: `bf16`/`fp16` as decided for this machine.
-        checkpointing: whether activations are recomputed in the backward pass.
 
     Raises:
         RequestError: the installed transformers refuses a value; its words are kept.
@@ -27,9 +26,8 @@ def make_arguments(plan: Plan, *, precision: Mapping[str, bool], checkpointing: 
 
     fields = dict(plan.trainer)
     fields.update(precision)
-    fields["gradient_checkpointing"] = checkpointing
-    if checkpointing:
-        fields.setdefault("gradient_checkpointing_kwargs", {"use_reentrant": False})
+    for name in ("gradient_checkpointing", "activation_checkpointing"):
+        fields.pop(name, None)  # decided when the model is known: set_checkpointing
     fields.setdefault("use_cpu", not torch.cuda.is_available() and not _other_accelerator())
     fields["disable_tqdm"] = True  # the progress line is ours
     fields["remove_unused_columns"] = False  # rows hold token columns only
@@ -43,6 +41,9 @@ def make_arguments(plan: Plan, *, precision: Mapping[str, bool], checkpointing: 
     if plan.data.streaming:
         # Batches that one process cuts up for the others lose the bounds of their rows.
         fields.setdefault("accelerator_config", {"dispatch_batches": False})
+    if plan.method.saves_adapter:
+        # An adapter's weights all take part in every step; searching for unused ones costs a walk over the graph.
+        fields.setdefault("ddp_find_unused_parameters", False)
     if plan.run.early_stopping_steps:
         fields.setdefault("metric_for_best_model", "eval_loss")
         fields.setdefault("greater_is_better", False)
@@ -56,6 +57,16 @@ def make_arguments(plan: Plan, *, precision: Mapping[str, bool], checkpointing: 
             "transformers refuses the training arguments", why=str(error).strip(), fix="change the option it names"
         )
         raise RequestError.of([problem]) from error
+
+
+def set_checkpointing(arguments: Any, on: bool) -> None:
+    """Whether activations are recomputed in the backward pass; under the old and the new name of the field."""
+    how = getattr(arguments, "activation_checkpointing_kwargs", None) or arguments.gradient_checkpointing_kwargs
+    for name in ("gradient_checkpointing", "activation_checkpointing"):
+        if hasattr(arguments, name):
+            setattr(arguments, name, on)
+            if on:
+                setattr(arguments, f"{name}_kwargs", how or {"use_reentrant": False})
 
 
 def _other_accelerator() -> bool:

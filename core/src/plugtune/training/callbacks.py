@@ -1,16 +1,18 @@
-"""Core's callbacks: the log file, the progress line, and a clean stop on a signal. One class, one job."""
+"""Core's callbacks: the log file and the progress line. One class, one job."""
 
 from __future__ import annotations
 
 import json
 import math
-import signal
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from plugtune.training.checkpoint import write_whole
+from plugtune.training.report import peak_memory_mb
 
 
 def _clock(seconds: float) -> str:
@@ -29,17 +31,20 @@ class LogFile(TrainerCallback):
     """`trainer_log.jsonl`: one JSON object per logging step, flushed at once so that others can follow it.
 
     Keys: current_steps, total_steps, loss, eval_loss, lr, epoch, percentage, elapsed_time, remaining_time, throughput
-    (tokens per second since the start), total_tokens, and every further number that the stage logs under its own name
-    (`rewards/accuracies`, `eval_rewards/margins` …).
+    (tokens per second since the start, padding left out), trained_throughput (tokens with a label), total_tokens and
+    trained_tokens, memory_mb (peak so far of the first process and its device, MiB), and every further number that the
+    stage logs under its own name (`rewards/accuracies`, `eval_rewards/margins` …).
     """
 
-    def __init__(self, path: Path, *, resumed: bool) -> None:
+    def __init__(self, path: Path, *, resumed_at: int | None = None, writes: bool = True) -> None:
         self.path = path
         self.trainer: Any = None
         self.started = 0.0
         self.first_step = 0
-        if not resumed:
+        if writes and resumed_at is None:
             path.unlink(missing_ok=True)
+        elif writes:
+            _keep_until(path, resumed_at or 0)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.started = time.monotonic()
@@ -53,7 +58,8 @@ class LogFile(TrainerCallback):
         elapsed = time.monotonic() - self.started
         done = state.global_step - self.first_step
         left = max(state.max_steps - state.global_step, 0)
-        tokens = getattr(self.trainer, "tokens_seen", 0)
+        tokens = getattr(self.trainer, "tokens_total", 0) or getattr(self.trainer, "tokens_seen", 0)
+        trained = getattr(self.trainer, "trained_total", 0)
         entry = {
             "current_steps": state.global_step,
             "total_steps": state.max_steps,
@@ -66,12 +72,28 @@ class LogFile(TrainerCallback):
             "elapsed_time": _clock(elapsed),
             "remaining_time": _clock(elapsed / done * left) if done else None,
             "throughput": round(tokens / elapsed, 2) if elapsed > 0 else None,
+            "trained_throughput": round(trained / elapsed, 2) if elapsed > 0 and trained else None,
             "total_tokens": tokens,
+            "trained_tokens": trained or None,
+            "memory_mb": round(sum(peak_memory_mb().values()), 1),
         }
         entry = {key: value for key, value in entry.items() if value is not None}
         entry |= {key: value for key, value in logs.items() if key not in entry and _is_metric(key, value)}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
+def _keep_until(path: Path, step: int) -> None:
+    """Drop what a killed run logged after the checkpoint it goes on from, and a last line that was cut off."""
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else ():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if entry.get("current_steps", 0) <= step:
+            kept.append(line)
+    write_whole(path, "".join(kept).encode("utf-8"))
 
 
 class Progress(TrainerCallback):
@@ -108,51 +130,3 @@ class Progress(TrainerCallback):
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if self.bar is not None:
             self.bar.close()
-
-
-class StopOnSignal(TrainerCallback):
-    """SIGTERM and Ctrl-C finish the step, save a checkpoint and stop; a second one ends the process at once."""
-
-    def __init__(self) -> None:
-        self.received = ""
-        self.previous: dict[int, Any] = {}
-
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            try:
-                self.previous[number] = signal.signal(number, self._remember)
-            except ValueError:  # not the main thread: whoever embeds the run handles signals
-                return
-
-    def _remember(self, number: int, frame: Any) -> None:
-        if self.received:
-            raise KeyboardInterrupt
-        self.received = signal.Signals(number).name
-        print(f"{self.received}: saving and stopping after this step (again: stop at once)", file=sys.stderr)
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if self.received:
-            control.should_save = True
-            control.should_training_stop = True
-
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
-        self.previous.clear()
-
-
-class LossWatch(TrainerCallback):
-    """Stops a run whose loss is not a number, with the likely reason, instead of training on for hours."""
-
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
-    ) -> None:
-        loss = (logs or {}).get("loss")
-        if isinstance(loss, float) and not math.isfinite(loss):
-            from plugtune.errors import RunError
-
-            raise RunError(
-                f"the loss became {loss} at step {state.global_step}",
-                why="usually fp16 on a model trained in bf16, or a learning rate that is too high",
-                fix="use bf16 (or leave precision to plugtune), or lower learning_rate",
-            )

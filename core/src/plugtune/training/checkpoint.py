@@ -81,6 +81,11 @@ def verify(folder: Path) -> str:
     return ""
 
 
+def step_of(folder: Path) -> int:
+    """The step at which a whole checkpoint was saved."""
+    return int(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["step"])
+
+
 def checkpoints(output_dir: str | Path) -> list[Found]:
     """All checkpoint folders, newest first, each verified."""
     found = []
@@ -139,21 +144,17 @@ def publish(output_dir: Path, step: int, run: Mapping[str, str] | None = None) -
     shutil.rmtree(output_dir / STAGING, ignore_errors=True)
 
 
-def check_same_run(folder: Path, run: Mapping[str, str]) -> None:
-    """Refuse a checkpoint of a run that did something else.
-
-    Raises:
-        RequestError: stage, method or model differ; names each.
-    """
-    theirs = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("run") or {}
-    differing = [f"{key} {theirs[key]} there, {run[key]} here" for key in run if theirs.get(key, run[key]) != run[key]]
-    if differing:
-        raise RequestError(
-            f"checkpoint {folder} is from another run",
-            where="resume_from_checkpoint",
-            why="; ".join(differing),
-            fix="resume with that run's options, or start anew in another output_dir",
-        )
+def move_files(source: Path, target: Path) -> None:
+    """Move files of a finished folder to their place, each in one rename; an index after what it lists."""
+    files = sorted((p for p in source.rglob("*") if p.is_file()), key=lambda p: p.name.endswith(".index.json"))
+    for path in files:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    for path in files:
+        place = target / path.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(place)
+    shutil.rmtree(source, ignore_errors=True)
 
 
 def keep_newest(output_dir: Path, limit: int | None, best: str | None) -> None:

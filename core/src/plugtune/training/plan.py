@@ -35,6 +35,7 @@ class Plan:
         notes: warnings for the user (options without effect, template mismatch …).
         plugins: provenance of the plugins in use: `[{name, distribution, version, hash}, …]`.
         request: the options as given, name → (value, where it came from).
+        fingerprints: what the training rows and the template came out as, once they are known.
     """
 
     stage: Stage
@@ -51,11 +52,7 @@ class Plan:
     notes: list[str] = field(default_factory=list)
     plugins: list[Mapping[str, Any]] = field(default_factory=list)
     request: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
-
-    def identity(self) -> dict[str, str]:
-        """What makes two runs the same run for a resume: stage, method, model."""
-        model = str(self.model.model_name_or_path)
-        return {"stage": self.stage.name, "method": self.method.name, "model": model.rstrip("/").rpartition("/")[2]}
+    fingerprints: dict[str, str] = field(default_factory=dict)
 
     def choose(self, what: str, value: Any, why: str) -> None:
         """Record a choice that was made for the user."""

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import platform
 import resource
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ class RunReport:
         metrics: what `all_results.json` holds.
         data: the data report as JSON.
         template: name and digest of the template.
+        stopped: the signal that ended it early, empty for a run that reached its end.
+        devices: the processes that took part and what they computed on.
     """
 
     plan: Plan
@@ -37,11 +40,20 @@ class RunReport:
     metrics: dict[str, float] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     template: Mapping[str, str] = field(default_factory=dict)
+    stopped: str = ""
+    devices: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def exit_status(self) -> int:
+        """0, or 128 + the number of the signal that stopped the run."""
+        return 128 + signal.Signals[self.stopped].value if self.stopped else 0
 
     def as_json(self) -> dict[str, Any]:
         plan = self.plan
         return {
-            "status": "finished",
+            "status": "stopped" if self.stopped else "finished",
+            "signal": self.stopped or None,
+            "exit_status": self.exit_status,
             "stage": plan.stage.name,
             "method": plan.method.name,
             "family": plan.family.name if plan.family else None,
@@ -55,6 +67,7 @@ class RunReport:
             "data": self.data,
             "template": self.template,
             "metrics": self.metrics,
+            "devices": dict(self.devices),
             "peak_memory_mb": peak_memory_mb(),
         }
 

@@ -8,21 +8,22 @@ the tests compare with. Knows nothing of stages, methods or families.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer
 
 from plugtune.training import attention
-from plugtune.training.checkpoint import PREFIX, STAGING, keep_newest, publish
 from plugtune.training.collate import EndToEndCollator, PaddedCollator
 from plugtune.training.context import TrainerContext
+from plugtune.training.counting import CountsTokens, real_tokens
 from plugtune.training.deferred_head import defer_head, deferred
+from plugtune.training.order import FilledRows, Order
+from plugtune.training.saving import WholeSaves
 
 
-class PlugtuneTrainer(Trainer):
+class PlugtuneTrainer(WholeSaves, CountsTokens):
     """A `transformers.Trainer` over token rows.
 
     Attributes:
@@ -47,7 +48,6 @@ class PlugtuneTrainer(Trainer):
             self.end_to_end = False  # the stock label smoother wants padded logits
         self.shuffle = not run.disable_shuffling
         self.tokens_seen = 0
-        self._staging: Path | None = None
         self.context = context
         collator = self.lay_out(wanted)
         settings: dict[str, Any] = {
@@ -61,7 +61,10 @@ class PlugtuneTrainer(Trainer):
         }
         if own_loss:
             settings["compute_loss_func"] = self._loss_of_tokens
-        super().__init__(**{**settings, **overrides})
+        settings |= overrides
+        if self._fills(context.arguments, settings, overrides):
+            settings["train_dataset"] = FilledRows(settings["train_dataset"])
+        super().__init__(**settings)
         self.can_return_loss = True
         if self.deferred:
             self.label_smoother = None  # the deferred head smooths by itself
@@ -109,7 +112,7 @@ class PlugtuneTrainer(Trainer):
     ) -> Any:
         """The stock loss, with no mask made for rows laid end to end and no cache kept."""
         if model.training:
-            self.tokens_seen += _real_tokens(inputs)
+            self.tokens_seen += real_tokens(inputs)
         if num_items_in_batch is not None and not torch.is_tensor(num_items_in_batch):
             num_items_in_batch = torch.tensor(num_items_in_batch)
         if num_items_in_batch is not None:
@@ -136,9 +139,26 @@ class PlugtuneTrainer(Trainer):
         return loss.detach(), None, None
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        if self.shuffle:
-            return super()._get_train_sampler(train_dataset)
-        return torch.utils.data.SequentialSampler(train_dataset or self.train_dataset)  # type: ignore[arg-type]
+        rows = train_dataset if train_dataset is not None else self.train_dataset
+        if self.shuffle and self.args.train_sampling_strategy != "random":
+            return super()._get_train_sampler(rows)
+        seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
+        step = self.args.train_batch_size * self.args.world_size
+        return Order(len(rows), shuffle=self.shuffle, seed=seed, multiple=step if isinstance(rows, FilledRows) else 1)  # type: ignore[arg-type]
+
+    def _fills(self, arguments: Any, settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> bool:
+        """Whether uneven ends of epochs are filled with rows that train nothing.
+
+        Stages with rows or losses of their own keep the stock way, which repeats rows of the start of the epoch.
+        """
+        rows = settings["train_dataset"]
+        plain = type(self).compute_loss is PlugtuneTrainer.compute_loss and not {
+            "train_dataset",
+            "data_collator",
+        } & set(overrides)
+        random_or_fixed = not self.shuffle or arguments.train_sampling_strategy == "random"
+        several = arguments.world_size > 1 and not arguments.dataloader_drop_last
+        return plain and several and random_or_fixed and hasattr(rows, "__len__") and len(rows) > 0
 
     def create_optimizer(self, model: Any = None) -> Any:
         """The stock optimizer, unless the tuning method wants parameter groups of its own (LoRA+)."""
@@ -148,30 +168,7 @@ class PlugtuneTrainer(Trainer):
                 self.optimizer = make(self.args)
         return super().create_optimizer(model) if self.optimizer is None else self.optimizer
 
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(self._staging) if self._staging is not None else super()._get_output_dir(trial=trial)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Save aside, seal, rename: `checkpoint-N` is complete or absent, whenever the process is killed."""
-        output_dir = Path(super()._get_output_dir(trial=trial))
-        final = output_dir / f"{PREFIX}{self.state.global_step}"
-        if self.state.best_global_step == self.state.global_step:
-            self.state.best_model_checkpoint = str(final)
-        self._staging = output_dir / STAGING
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self._staging = None
-        if self.args.should_save:
-            publish(output_dir, self.state.global_step, self.context.plan.identity())
-            keep_newest(output_dir, self.args.save_total_limit, self.state.best_model_checkpoint)
-
 
 def _takes_kept_logits(model: Any) -> bool:
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     return "logits_to_keep" in inspect.signature(base.forward).parameters
-
-
-def _real_tokens(inputs: dict[str, Any]) -> int:
-    mask = inputs.get("attention_mask")
-    return int(mask.sum()) if mask is not None else int(inputs["input_ids"].numel())
