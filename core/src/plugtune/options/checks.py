@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from plugtune.errors import Problem
@@ -119,9 +122,34 @@ def quantized(v: Values) -> list[Problem]:
     return []
 
 
+def installed(name: str) -> bool:
+    """Whether a package can be imported; imports nothing."""
+    return find_spec(name) is not None
+
+
+def deepspeed(v: Values) -> list[Problem]:
+    """DeepSpeed is an installation of its own, and its configuration a file."""
+    given = v.get("deepspeed")
+    if not given:
+        return []
+    problems = []
+    if not installed("deepspeed"):
+        problems.append(Problem("DeepSpeed is not installed", where="deepspeed",
+                                fix="pip install deepspeed; or shard with fsdp (docs/distributed.md)"))  # fmt: skip
+    if isinstance(given, str) and not given.lstrip().startswith("{"):
+        try:
+            json.loads(Path(given).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            problems.append(Problem(f"DeepSpeed's configuration {given} cannot be read", where="deepspeed",
+                                    why=str(error), fix="give a JSON file; some are in examples/deepspeed"))  # fmt: skip
+    if v.get("fsdp"):
+        problems.append(Problem("deepspeed and fsdp exclude each other", where="deepspeed", fix="keep one"))
+    return problems
+
+
 CHECKS: tuple[Callable[[Values], list[Problem]], ...] = (
     something_to_do, has_model, has_output, has_data, evaluation_rows, streaming, prediction, mixing, precision,
-    quantized,
+    quantized, deepspeed,
 )  # fmt: skip
 
 
