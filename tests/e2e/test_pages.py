@@ -35,7 +35,9 @@ def test_the_commands_of_a_page_run(page, model_dir, tmp_path):
             name, _, value = words.pop(0).partition("=")
             env[name] = value
         assert words[0] == "plugtune"
-        done = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", *words], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
 
 

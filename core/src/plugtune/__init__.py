@@ -16,6 +16,7 @@ from plugtune.capabilities import (
     Hub,
     ModelEntry,
     ModelFamily,
+    Optimizer,
     Recognised,
     Stage,
     TuningMethod,
@@ -32,7 +33,8 @@ hookimpl = pluggy.HookimplMarker("plugtune")
 
 __all__ = [
     "ChatTemplate", "Command", "Conversation", "DataError", "DatasetEntry", "DatasetFormat", "Document", "Exporter",
-    "Feedback", "Hub", "Message", "ModelEntry", "ModelFamily", "PluginError", "PlugtuneError", "Preference", "Problem",
+    "Feedback", "Hub", "Message", "ModelEntry", "ModelFamily", "Optimizer",
+    "PluginError", "PlugtuneError", "Preference", "Problem",
     "Recognised", "RequestError", "RowError", "RowLeftOut", "RunError", "Stage", "ToolCall", "TuningMethod",
     "__version__", "hookimpl", "option", "text_of",
 ]  # fmt: skip

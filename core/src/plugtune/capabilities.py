@@ -189,6 +189,30 @@ class TuningMethod:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """A way to update weights that transformers' `optim` does not name.
+
+    Attributes:
+        options: dataclass of its own options; one of them is the bool that turns it on.
+        switch: name of that option (`use_galore`). One optimizer a run can be on.
+        adapters: whether it makes sense for methods that train adapters only.
+        build: `build(model, arguments, options) -> torch.optim.Optimizer` over the model's trained parameters;
+            `arguments` are `transformers.TrainingArguments`. Its `state_dict` must restore it for a resume.
+        checks: like `Stage.checks`.
+    """
+
+    kind: ClassVar[str] = "optimizer"
+
+    name: str
+    summary: str = ""
+    options: type
+    switch: str
+    adapters: bool = False
+    build: Ref
+    checks: Ref = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Exporter:
     """Writes a trained model in some form: `export(context) -> ExportReport` (see `plugtune.inference.export`).
 
@@ -252,4 +276,15 @@ class Command:
     target: Ref
 
 
-Capability = ModelFamily | ChatTemplate | DatasetFormat | Stage | TuningMethod | Exporter | Hub | DatasetEntry | Command
+Capability = (
+    ModelFamily
+    | ChatTemplate
+    | DatasetFormat
+    | Stage
+    | TuningMethod
+    | Optimizer
+    | Exporter
+    | Hub
+    | DatasetEntry
+    | Command
+)

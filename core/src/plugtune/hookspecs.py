@@ -60,6 +60,11 @@ def plugtune_methods() -> list[c.TuningMethod]:  # type: ignore[empty-body]
 
 
 @hookspec
+def plugtune_optimizers() -> list[c.Optimizer]:  # type: ignore[empty-body]
+    """Optimizers beyond those that transformers names; each is turned on by an option of its own."""
+
+
+@hookspec
 def plugtune_exporters() -> list[c.Exporter]:  # type: ignore[empty-body]
     """Exporters."""
 
@@ -113,6 +118,7 @@ COLLECTING_HOOKS: dict[str, str] = {
     "plugtune_formats": "format",
     "plugtune_stages": "stage",
     "plugtune_methods": "method",
+    "plugtune_optimizers": "optimizer",
     "plugtune_exporters": "exporter",
     "plugtune_hubs": "hub",
     "plugtune_datasets": "dataset",

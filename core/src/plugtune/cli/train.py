@@ -58,7 +58,7 @@ def train_help() -> str:
 
     groups = [(f"{owner} options", list(specs_of(group, owner))) for owner, group in TRAIN_GROUPS.items()]
     owned = {spec.name for _, specs in groups for spec in specs}
-    for kind in ("stage", "method"):
+    for kind in ("stage", "method", "optimizer"):
         for row in read_index().rows(kind):
             specs = [OptionSpec(**{**o, "choices": tuple(o["choices"])}) for o in row.get("options", [])]
             if specs:

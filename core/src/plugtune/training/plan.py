@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from plugtune.capabilities import ModelFamily, Stage, TuningMethod
+from plugtune.capabilities import ModelFamily, Optimizer, Stage, TuningMethod
 from plugtune.options.groups import DataOptions, GenerationOptions, ModelOptions, RunOptions
 
 
@@ -31,6 +31,7 @@ class Plan:
         family: the family that claims the model, or `None` when transformers alone knows the architecture.
         model, data, run, generation: core's option groups.
         trainer: fields of `transformers.TrainingArguments` that the request named or an alias produced.
+        optimizer: an optimizer of a plugin that the request turned on, with its options; else transformers' `optim`.
         choices: what was decided and why, in order.
         notes: warnings for the user (options without effect, template mismatch …).
         plugins: provenance of the plugins in use: `[{name, distribution, version, hash}, …]`.
@@ -45,6 +46,8 @@ class Plan:
     run: RunOptions
     generation: GenerationOptions
     trainer: dict[str, Any]
+    optimizer: Optimizer | None = None
+    optimizer_options: Any = None
     stage_options: Any = None
     method_options: Any = None
     family: ModelFamily | None = None

@@ -5,7 +5,10 @@ Imports no machine-learning library, so a wrong request is told in well under a 
 
 from __future__ import annotations
 
-from plugtune.capabilities import Stage, TuningMethod, load_ref
+from collections.abc import Mapping
+from typing import Any
+
+from plugtune.capabilities import Optimizer, Stage, TuningMethod, load_ref
 from plugtune.catalog import Catalog
 from plugtune.errors import Problem, RequestError
 from plugtune.options.checks import cross_check
@@ -32,8 +35,11 @@ def make_plan(request: Request, host: PluginHost) -> Plan:
         groups[f"stage {stage.name}"] = stage.options
     if method.options is not None:
         groups[f"method {method.name}"] = method.options
-    resolved = resolve(request, groups, trainer=True, unused=unused_options(catalog, stage, method))
-    _check(resolved, stage, method)
+    optimizer = _optimizer(request, catalog)
+    if optimizer is not None:
+        groups[f"optimizer {optimizer.name}"] = optimizer.options
+    resolved = resolve(request, groups, trainer=True, unused=unused_options(catalog, stage, method, optimizer))
+    _check(resolved, stage, method, optimizer)
     built = resolved.groups
     return Plan(
         stage=stage,
@@ -43,6 +49,8 @@ def make_plan(request: Request, host: PluginHost) -> Plan:
         run=built["run"],
         generation=built["generation"],
         trainer=resolved.trainer,
+        optimizer=optimizer,
+        optimizer_options=built.get(f"optimizer {optimizer.name}") if optimizer else None,
         stage_options=built.get(f"stage {stage.name}"),
         method_options=built.get(f"method {method.name}"),
         notes=list(resolved.notes),
@@ -51,22 +59,43 @@ def make_plan(request: Request, host: PluginHost) -> Plan:
     )
 
 
-def unused_options(catalog: Catalog, stage: Stage, method: TuningMethod) -> dict[str, str]:
+def _optimizer(request: Request, catalog: Catalog) -> Optimizer | None:
+    """The optimizer of a plugin whose switch the request turns on.
+
+    Raises:
+        RequestError: several are turned on.
+    """
+    on = ("true", "1", "yes", "on")
+    found = [o for o in catalog.all("optimizer") if str(request.peek(o.switch, "false")).strip().lower() in on]
+    if len(found) > 1:
+        switches = " and ".join(o.switch for o in found)
+        raise RequestError(
+            f"{switches} exclude each other", where=request.values[found[0].switch].where, fix="keep one"
+        )
+    return found[0] if found else None
+
+
+def unused_options(
+    catalog: Catalog, stage: Stage, method: TuningMethod, optimizer: Optimizer | None = None
+) -> dict[str, str]:
     """Options of installed pieces that this run does not use."""
     found = {}
-    for kind, chosen in (("stage", stage.name), ("method", method.name)):
+    chosen_optimizer = optimizer.name if optimizer else ""
+    for kind, chosen in (("stage", stage.name), ("method", method.name), ("optimizer", chosen_optimizer)):
         for item in catalog.all(kind):
             if item.options is not None and item.name != chosen:
                 found.update({spec.name: f"{kind} {item.name}" for spec in specs_of(item.options)})
     return found
 
 
-def _check(resolved: Resolved, stage: Stage, method: TuningMethod) -> None:
+def _check(resolved: Resolved, stage: Stage, method: TuningMethod, optimizer: Optimizer | None) -> None:
     values = resolved.values()
     problems = cross_check(values)
-    for piece in (stage, method):
-        if piece.checks:
+    for piece in (stage, method, optimizer):
+        if piece is not None and piece.checks:
             problems += load_ref(piece.checks)(values)
+    if optimizer is not None:
+        problems += _check_optimizer(optimizer, method, values)
     bits = values["quantization_bit"]
     if bits and bits not in method.quantization:
         problems.append(
@@ -82,3 +111,20 @@ def _check(resolved: Resolved, stage: Stage, method: TuningMethod) -> None:
         problems.append(Problem(f"stage {stage.name} does not generate", where="predict_with_generate"))
     if problems:
         raise RequestError.of(problems)
+
+
+def _check_optimizer(optimizer: Optimizer, method: TuningMethod, values: Mapping[str, Any]) -> list[Problem]:
+    problems = []
+    if method.saves_adapter and not optimizer.adapters:
+        problems.append(
+            Problem(f"optimizer {optimizer.name} does not go with method {method.name}", where=optimizer.switch,
+                    why="it saves memory on whole weight matrices; an adapter's are small already",
+                    fix="use finetuning_type full or freeze")
+        )  # fmt: skip
+    for other in ("deepspeed", "fsdp"):
+        if values.get(other):
+            problems.append(
+                Problem(f"optimizer {optimizer.name} does not go with {other}", where=optimizer.switch,
+                        why="it must see whole weight matrices", fix=f"leave {other} out")
+            )  # fmt: skip
+    return problems

@@ -57,7 +57,7 @@ def identity(plan: Plan, processes: int = 1) -> dict[str, str]:
     if packing is None:  # what the data room makes of it
         packing = plan.stage.rows == "document" or plan.data.neat_packing
     found[("" if plan.data.streaming else OF_ROWS) + "packing"] = bool(packing)
-    for options in (plan.stage_options, plan.method_options):
+    for options in (plan.stage_options, plan.method_options, plan.optimizer_options):
         if options is not None:
             found |= dataclasses.asdict(options)
     found |= {name: trainer[name] for name in FIXED}

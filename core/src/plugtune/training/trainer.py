@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from plugtune.capabilities import load_ref
 from plugtune.training import attention
 from plugtune.training.collate import EndToEndCollator, PaddedCollator
 from plugtune.training.context import TrainerContext
@@ -161,7 +162,10 @@ class PlugtuneTrainer(WholeSaves, CountsTokens):
         return plain and several and random_or_fixed and hasattr(rows, "__len__") and len(rows) > 0
 
     def create_optimizer(self, model: Any = None) -> Any:
-        """The stock optimizer, unless the tuning method wants parameter groups of its own (LoRA+)."""
+        """The stock optimizer, unless a plugin's is turned on or the method wants groups of its own (LoRA+)."""
+        plan = self.context.plan
+        if self.optimizer is None and plan.optimizer is not None:
+            self.optimizer = load_ref(plan.optimizer.build)(self.model, self.args, plan.optimizer_options)
         if self.optimizer is None:
             make = getattr(self.model, "plugtune_optimizer", None)
             if make is not None:
