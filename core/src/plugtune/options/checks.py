@@ -140,8 +140,8 @@ def deepspeed(v: Values) -> list[Problem]:
         try:
             json.loads(Path(given).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            problems.append(Problem(f"DeepSpeed's configuration {given} cannot be read", where="deepspeed",
-                                    why=str(error), fix="give a JSON file; some are in examples/deepspeed"))  # fmt: skip
+            what, fix = f"DeepSpeed's configuration {given} cannot be read", "give a JSON file; see examples/deepspeed"
+            problems.append(Problem(what, where="deepspeed", why=str(error), fix=fix))
     if v.get("fsdp"):
         problems.append(Problem("deepspeed and fsdp exclude each other", where="deepspeed", fix="keep one"))
     return problems

@@ -34,7 +34,8 @@ KINDS: dict[str, type] = {
     cls.kind: cls
     for cls in (
         capabilities.ModelFamily, capabilities.ChatTemplate, capabilities.DatasetFormat, capabilities.Stage,
-        capabilities.TuningMethod, capabilities.Optimizer, capabilities.Exporter, capabilities.Hub, capabilities.DatasetEntry,
+        capabilities.TuningMethod, capabilities.Optimizer,
+        capabilities.Exporter, capabilities.Hub, capabilities.DatasetEntry,
         capabilities.Command,
     )
 }  # fmt: skip

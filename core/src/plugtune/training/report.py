@@ -83,7 +83,8 @@ SECRET = ("token", "api_key", "secret", "password")
 def resolved_options(plan: Plan) -> dict[str, Any]:
     """Every option of the run by group; values that are secrets are replaced by `***`."""
     groups = {"model": plan.model, "data": plan.data, "run": plan.run, "generation": plan.generation,
-              "stage": plan.stage_options, "method": plan.method_options, "optimizer": plan.optimizer_options}  # fmt: skip
+              "stage": plan.stage_options, "method": plan.method_options,
+              "optimizer": plan.optimizer_options}  # fmt: skip
     options = {name: dataclasses.asdict(group) for name, group in groups.items() if group is not None}
     options["trainer"] = dict(plan.trainer)
     return {

@@ -51,11 +51,13 @@ def plugtune_optimizers() -> list[plugtune.Optimizer]:
     return [
         plugtune.Optimizer(
             name="galore", summary="Adam on gradients projected to a low rank", options=GaloreOptions,
-            switch="use_galore", build="plugtune_optim_extra.lowrank:galore", checks="plugtune_optim_extra.checks:galore",
+            switch="use_galore", build="plugtune_optim_extra.lowrank:galore",
+            checks="plugtune_optim_extra.checks:galore",
         ),
         plugtune.Optimizer(
             name="apollo", summary="Learning rates scaled by a low-rank projection", options=ApolloOptions,
-            switch="use_apollo", build="plugtune_optim_extra.lowrank:apollo", checks="plugtune_optim_extra.checks:apollo",
+            switch="use_apollo", build="plugtune_optim_extra.lowrank:apollo",
+            checks="plugtune_optim_extra.checks:apollo",
         ),
         plugtune.Optimizer(
             name="muon", summary="Orthogonalised momentum for matrices, AdamW for the rest", options=MuonOptions,

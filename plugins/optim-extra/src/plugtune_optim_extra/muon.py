@@ -1,4 +1,4 @@
-"""Muon (K. Jordan, https://kellerjordan.github.io/posts/muon) for hidden matrices, AdamW for the rest, as one optimizer."""
+"""Muon (K. Jordan, https://kellerjordan.github.io/posts/muon) for matrices, AdamW for the rest, as one optimizer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Together(torch.optim.Optimizer):
 
 
 def muon(model: Any, arguments: Any, options: Any) -> Together:
-    """Muon for the matrices of linear layers, with updates scaled to Adam's size so that one learning rate fits both."""
+    """Muon for the matrices of linear layers, with updates scaled to Adam's so that one rate fits both."""
     matrices, rest = split(model, ["all"], "use_muon")
     rate, decay = arguments.learning_rate, arguments.weight_decay
     parts: list[torch.optim.Optimizer] = [
