@@ -11,6 +11,7 @@ from plugtune.capabilities import load_ref
 from plugtune.data.encoding import EncoderContext
 from plugtune.errors import RunError
 from plugtune.modeling.locate import check_weights, locate
+from plugtune.modeling.prequantized import check_prequantized
 from plugtune.options.reader import Request
 from plugtune.plugins.host import PluginHost
 from plugtune.training.gathered import Run, say
@@ -42,6 +43,7 @@ def start(request: Request, host: PluginHost, world: World | None = None, proces
     plan.family = located.family
     claim = f"plugin family {located.family.name}" if located.family else "transformers (no family plugin claims it)"
     plan.choose("model", located.folder, f"{located.model_type or 'gguf'}, loaded by {claim}")
+    check_prequantized(plan, located.config)
     run = Run(host, plan, located, world)
     if processes is None or world.size > 1:
         processes = world.size
