@@ -1,4 +1,4 @@
-"""Checkpoints that are quantized already (GPTQ, AWQ …): recognised from their config.json, before anything is loaded."""
+"""Checkpoints that are quantized already (GPTQ, AWQ …), recognised from their config before anything is loaded."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ def check_prequantized(plan: Plan, config: Mapping[str, Any], found: Callable[[s
     plan.choose("quantization", f"{kind} {bits}".strip(), "the checkpoint is quantized already; the adapter is trained")
     if plan.model.quantization_bit:
         plan.notes.append(
-            f"quantization_bit {plan.model.quantization_bit} does not apply: the checkpoint is quantized already ({kind})"
+            f"quantization_bit {plan.model.quantization_bit} does not apply: "
+            f"the checkpoint is quantized already ({kind})"
         )
         plan.model.quantization_bit = None
     plan.notes.append(
