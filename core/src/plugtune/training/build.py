@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def make_trainer(run: Run) -> Any:
     if plan.model.print_param_status:
         for name, parameter in model.named_parameters():
             say(f"  {name}: {parameter.dtype}, {'trained' if parameter.requires_grad else 'frozen'}")
-    checkpointing = _checkpointing(run, model, everything, trained)
+    checkpointing = _checkpointing(run, model)
     if checkpointing and hasattr(model, "enable_input_require_grads"):
         model.enable_input_require_grads()
     run.host.hook.plugtune_model_loaded(model=model, plan=plan)
@@ -70,9 +71,10 @@ def make_trainer(run: Run) -> Any:
     return trainer
 
 
-def _checkpointing(run: Run, model: Any, everything: int, trained: int) -> bool:
+def _checkpointing(run: Run, model: Any) -> bool:
     """Recompute activations only when they would not fit: recomputing costs some 40 % of the time."""
     from plugtune.modeling.memory import available_memory, estimate
+    from plugtune.training.sizing import size_run
 
     plan = run.plan
     if plan.model.disable_gradient_checkpointing or not plan.run.do_train:
@@ -80,19 +82,11 @@ def _checkpointing(run: Run, model: Any, everything: int, trained: int) -> bool:
     for name in ("gradient_checkpointing", "activation_checkpointing"):
         if plan.trainer.get(name) is not None:
             return bool(plan.trainer[name])
-    batch = int(plan.trainer.get("per_device_train_batch_size", 8))
-    longest = max(
-        (s["length"].get("max", 0) for s in run.rows.report.sets if s["length"]), default=plan.data.cutoff_len
-    )
-    if plan.data.packing:
-        longest = max(longest, plan.data.cutoff_len)
-    size = estimate(
-        model.config.to_dict(), parameters=everything, trained=trained,
-        tokens=batch * longest,
-        weight_bytes=4, compute_bytes=4, checkpointing=False,
-    )  # fmt: skip
+    sized = size_run(run, model.config.to_dict())
+    assert sized is not None
+    plain = estimate(sized.shape, sized.trained, replace(sized.setting, checkpointing=False))
     # Weights are loaded already; what is still to come must fit with room to spare.
-    needed, free = size.total - size.weights, available_memory()
+    needed, free = plain.peak - plain.weights - plain.imports, available_memory()
     chosen = needed > 0.8 * free
     why = f"about {needed / 2**30:.1f} GiB needed without it, {free / 2**30:.1f} GiB free"
     plan.choose("gradient checkpointing", "on" if chosen else "off", why)

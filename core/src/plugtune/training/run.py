@@ -251,12 +251,17 @@ def _finish(run: Run) -> dict[str, Any]:
 def dry_run(request: Request, host: PluginHost, launch: Launch | None = None) -> dict[str, Any]:
     """Everything up to the weights: the plan, the data report, the processes that the run would start."""
     from plugtune.training.report import resolved_options
+    from plugtune.training.sizing import size_run
 
     run = start(request, host)
     if launch is not None:
         run.plan.choose("launch", launch.line(), launch.why)
     prepare_rows(run)
     _tell(run.plan)
+    sized = size_run(run)
+    if sized is not None:
+        fits = "it fits" if sized.fits else "it does not fit: plugtune estimate says what would help"
+        say(f"memory: about {sized.estimate.peak / 2**30:.1f} GiB, {sized.free / 2**30:.1f} GiB free: {fits}")
     return {
         "stage": run.plan.stage.name,
         "method": run.plan.method.name,
@@ -265,4 +270,5 @@ def dry_run(request: Request, host: PluginHost, launch: Launch | None = None) ->
         "notes": run.plan.notes,
         "plugins": run.plan.plugins,
         "data": run.rows.report.as_json(),
+        "memory": sized.as_json() if sized is not None else None,
     }
