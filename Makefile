@@ -9,7 +9,7 @@ STAMP := $(VENV)/.plugtune-setup
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: setup demo test test-fast lint index bench clean
+.PHONY: setup demo test test-fast lint index bench docs clean
 
 setup: $(STAMP)
 
@@ -40,6 +40,11 @@ lint: setup
 # Writes the static index of official plugins, from which a missing name gets its `pip install` line.
 index: setup
 	$(BIN)/python scripts/official_index.py
+
+# The docs site in site/, with the reference pages made from the code. Nothing is fetched.
+docs: setup
+	$(BIN)/python scripts/reference.py
+	$(BIN)/python -m mkdocs build --strict --quiet
 
 bench: setup
 	$(BIN)/python bench/startup.py

@@ -12,6 +12,7 @@ from plugtune.capabilities import (
     Command,
     DatasetEntry,
     DatasetFormat,
+    DataSource,
     Exporter,
     Hub,
     ModelEntry,
@@ -22,7 +23,18 @@ from plugtune.capabilities import (
     TuningMethod,
 )
 from plugtune.data.fields import text_of
-from plugtune.data.records import Conversation, Document, Feedback, Message, Preference, RowError, RowLeftOut, ToolCall
+from plugtune.data.records import (
+    Conversation,
+    Document,
+    Feedback,
+    Message,
+    Preference,
+    Record,
+    RowError,
+    RowLeftOut,
+    ToolCall,
+    Where,
+)
 from plugtune.errors import DataError, PluginError, PlugtuneError, Problem, RequestError, RunError
 from plugtune.options.schema import option
 
@@ -32,9 +44,8 @@ hookimpl = pluggy.HookimplMarker("plugtune")
 """Marks the functions of a plugin module that implement hooks of `plugtune.hookspecs`."""
 
 __all__ = [
-    "ChatTemplate", "Command", "Conversation", "DataError", "DatasetEntry", "DatasetFormat", "Document", "Exporter",
-    "Feedback", "Hub", "Message", "ModelEntry", "ModelFamily", "Optimizer",
-    "PluginError", "PlugtuneError", "Preference", "Problem",
-    "Recognised", "RequestError", "RowError", "RowLeftOut", "RunError", "Stage", "ToolCall", "TuningMethod",
-    "__version__", "hookimpl", "option", "text_of",
+    "ChatTemplate", "Command", "Conversation", "DataError", "DataSource", "DatasetEntry", "DatasetFormat", "Document",
+    "Exporter", "Feedback", "Hub", "Message", "ModelEntry", "ModelFamily", "Optimizer", "PluginError", "PlugtuneError",
+    "Preference", "Problem", "Recognised", "Record", "RequestError", "RowError", "RowLeftOut", "RunError", "Stage",
+    "ToolCall", "TuningMethod", "Where", "__version__", "hookimpl", "option", "text_of",
 ]  # fmt: skip

@@ -266,6 +266,27 @@ class DatasetEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """Rows from somewhere else than files: a data base, a service. Since API 1.1.
+
+    Attributes:
+        schemes: the URL schemes that it reads (`sqlite`); what follows a `+` in an address is its own business.
+        rows: `rows(address, options) -> Iterator[Mapping]`, opened lazily, one row after another, always in the same
+            order; `options` is the entry's `source_options`. Raises `RequestError` for what cannot be reached.
+        fingerprint: `fingerprint(address, options) -> str`, which changes when the rows do; when empty, all rows are
+            read once more to know.
+    """
+
+    kind: ClassVar[str] = "source"
+
+    name: str
+    summary: str = ""
+    schemes: tuple[str, ...]
+    rows: Ref
+    fingerprint: Ref = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Command:
     """A command of the program: `target` names a click command, imported when it is called."""
 
@@ -286,5 +307,6 @@ Capability = (
     | Exporter
     | Hub
     | DatasetEntry
+    | DataSource
     | Command
 )

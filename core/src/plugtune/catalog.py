@@ -6,7 +6,8 @@ Knows nothing of how plugins are found or loaded.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from plugtune.errors import PluginError, did_you_mean
 
 PLURALS = {
     "families": "family", "models": "model", "templates": "template", "formats": "format", "stages": "stage",
-    "methods": "method", "optimizers": "optimizer",
-    "exporters": "exporter", "hubs": "hub", "datasets": "dataset", "commands": "command",
+    "methods": "method", "optimizers": "optimizer", "exporters": "exporter", "hubs": "hub", "datasets": "dataset",
+    "sources": "source", "commands": "command",
 }  # fmt: skip
 """Kinds as listings name them → kinds as capabilities name them."""
 
@@ -38,11 +39,21 @@ class Catalog:
         entries: every capability with its provider.
         prefer: `kind:name` → plugin, settling contested names.
         plugins: all plugins with their status, for explanations (objects with name, status, reason, distribution).
+        forbidden: `kind:name` → why the policy does not let it be used.
+
+    Attributes:
+        secret: asks plugins for a secret by name; `None` when none knows it.
+        filters: what plugins do to every record (`plugtune.data.filters`).
     """
 
-    def __init__(self, entries: Iterable[Provided], prefer: Mapping[str, str], plugins: Sequence[Any]) -> None:
+    def __init__(
+        self, entries: Iterable[Provided], prefer: Mapping[str, str], plugins: Sequence[Any],
+        forbidden: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self._entries: dict[str, dict[str, list[Provided]]] = {}
-        self._prefer, self._plugins = prefer, plugins
+        self._prefer, self._plugins, self._forbidden = prefer, plugins, forbidden or {}
+        self.secret: Callable[[str], str | None] = lambda name: None
+        self.filters: tuple[Any, ...] = ()
         for entry in entries:
             self._entries.setdefault(entry.item.kind, {}).setdefault(entry.item.name, []).append(entry)
 
@@ -52,7 +63,8 @@ class Catalog:
 
     def all(self, kind: str) -> list[Any]:
         """Capabilities of a kind by name; contested names are left to `get`, which explains them."""
-        found = (self._entries[kind][name] for name in self.names(kind))
+        allowed = (name for name in self.names(kind) if f"{kind}:{name}" not in self._forbidden)
+        found = (self._entries[kind][name] for name in allowed)
         return [entries[0].item for entries in found if len(entries) == 1 or self._preferred(entries)]
 
     def entries(self, kind: str) -> list[Provided]:
@@ -70,6 +82,8 @@ class Catalog:
     def entry(self, kind: str, name: str) -> Provided:
         """Like `get`, with the provider."""
         entries = self._entries.get(kind, {}).get(name, [])
+        if reason := self._forbidden.get(f"{kind}:{name}"):
+            raise PluginError(f"{kind} {name!r} may not be used here", why=reason)
         if not entries:
             raise self._missing(kind, name)
         if len(entries) == 1:
@@ -83,6 +97,25 @@ class Catalog:
             why="a name has one owner",
             fix=f"uninstall one, or settle it: PLUGTUNE_PREFER={kind}:{name}={entries[0].plugin}",
         )
+
+    def reveal(self, value: Any) -> Any:
+        """A value in which every `${secret:NAME}` is replaced by what plugins say.
+
+        Raises:
+            PluginError: no plugin knows a secret.
+        """
+        return (
+            re.sub(r"\$\{secret:([^{}]+)\}", lambda m: self._revealed(m[1]), value) if isinstance(value, str) else value
+        )
+
+    def _revealed(self, name: str) -> str:
+        found = self.secret(name)
+        if found is None:
+            raise PluginError(
+                f"no installed plugin knows the secret {name!r}", where=f"${{secret:{name}}}",
+                fix="install and set up a plugin of secrets (docs/hooks.md)",
+            )  # fmt: skip
+        return found
 
     def _preferred(self, entries: list[Provided]) -> Provided | None:
         wanted = self._prefer.get(f"{entries[0].item.kind}:{entries[0].item.name}")

@@ -21,12 +21,15 @@ import pluggy
 from plugtune import capabilities as c
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from plugtune.data.records import Record, Where
     from plugtune.modeling.request import ModelRequest
     from plugtune.training.plan import Plan
     from plugtune.training.report import RunReport
 
-API_VERSION = (1, 0)
-"""Plugin API of this core: a plugin written for (1, x) with x <= 0 loads."""
+API_VERSION = (1, 1)
+"""Plugin API of this core: a plugin written for (1, x) with x <= 1 loads. `docs/plugin-api.md` says what changed."""
 
 hookspec = pluggy.HookspecMarker("plugtune")
 
@@ -80,6 +83,11 @@ def plugtune_datasets() -> list[c.DatasetEntry]:  # type: ignore[empty-body]
 
 
 @hookspec
+def plugtune_sources() -> list[c.DataSource]:  # type: ignore[empty-body]
+    """Sources of rows beyond files. Since API 1.1."""
+
+
+@hookspec
 def plugtune_commands() -> list[c.Command]:  # type: ignore[empty-body]
     """Commands added to the program."""
 
@@ -112,6 +120,46 @@ def plugtune_run_finished(report: RunReport) -> None:
     """The run ended well and its files are written."""
 
 
+@hookspec
+def plugtune_filter_record(record: Record, where: Where) -> Record | None:
+    """Look at a record between its format and its template. Since API 1.1.
+
+    Return a record of the same kind to take its place, or `None` to leave it as it is; raise `plugtune.RowLeftOut` to
+    leave it out, `plugtune.RowError` to refuse it. Plugins are asked one after another (`tryfirst`, by name,
+    `trylast`), each with what the one before left. Runs in worker processes; the plugin's code, and what its
+    `plugtune_filter_key` says, are part of the cache's key.
+    """
+
+
+@hookspec
+def plugtune_filter_key() -> str:  # type: ignore[empty-body]
+    """What a plugin's filter depends on besides its code (a word list, a setting), as text. Since API 1.1."""
+
+
+@hookspec(firstresult=True)
+def plugtune_secret(name: str) -> str | None:
+    """The secret that `${secret:NAME}` stands for; the first answer that is not `None` wins. Since API 1.1.
+
+    Called when the secret is used. It is written into no plan, report or cache.
+    """
+
+
+@hookspec
+def plugtune_log(entry: Mapping[str, Any], plan: Plan) -> None:
+    """A logging step on the first process: `current_steps` and what the trainer logged. Since API 1.1."""
+
+
+@hookspec
+def plugtune_metrics(predictions: Sequence[Mapping[str, str]], plan: Plan) -> dict[str, float]:  # type: ignore[empty-body]
+    """Further scores of generated answers (`prompt`, `predict`, `label` each). Since API 1.1.
+
+    All answers are joined; two plugins that give the same name are an error.
+    """
+
+
+DEPRECATED: dict[str, str] = {}
+"""Hook that will go → what to use instead. Plugins that implement it are noted with their names."""
+
 COLLECTING_HOOKS: dict[str, str] = {
     "plugtune_families": "family",
     "plugtune_templates": "template",
@@ -122,6 +170,7 @@ COLLECTING_HOOKS: dict[str, str] = {
     "plugtune_exporters": "exporter",
     "plugtune_hubs": "hub",
     "plugtune_datasets": "dataset",
+    "plugtune_sources": "source",
     "plugtune_commands": "command",
 }
 """Collecting hook → the kind of capability it returns."""

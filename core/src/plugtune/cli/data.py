@@ -44,23 +44,26 @@ def preview(
     """Page through the rows of DATASET (a name or a file) as the model will see them."""
     import dataclasses
 
+    from plugtune.data.filters import filtered
     from plugtune.data.pipeline import converter, raw_rows
-    from plugtune.data.records import Conversation, RowError
+    from plugtune.data.records import Conversation, RowError, RowLeftOut
 
     host, spec = _open(dataset, dataset_dir)
-    convert = converter(spec, _kind_of(spec))
+    convert = filtered(spec.filters, converter(spec, _kind_of(spec)))
     shown = []
     start = (page - 1) * rows
     encode = _encoder(host, model, template) if model else None
     for raw in islice(raw_rows(spec), start, start + rows):
         entry: dict[str, Any] = {"row": raw.where.row, "line": raw.where.line}
         try:
-            record = convert(raw.values)
+            record = convert(raw)
             entry["record"] = dataclasses.asdict(record)
             if encode is not None and isinstance(record, Conversation):
                 entry |= encode(record)
         except RowError as error:
             entry["error"] = str(error)
+        except RowLeftOut as left:
+            entry["left_out"] = left.reason
         shown.append(entry)
     if as_json:
         emit_json({"dataset": spec.name, "format": spec.format.name, "page": page, "rows": shown})
@@ -68,7 +71,9 @@ def preview(
     click.echo(f"{spec.name}: format {spec.format.name}, {spec.origin}")
     for entry in shown:
         click.echo(f"row {entry['row']}")
-        if "error" in entry:
+        if "left_out" in entry:
+            click.echo(f"  left out: {entry['left_out']}")
+        elif "error" in entry:
             click.echo(f"  error: {entry['error']}")
         elif "tokens" in entry:
             text = "".join(click.style(t["text"], fg="green" if t["train"] else None) for t in entry["tokens"])
@@ -114,21 +119,27 @@ def _encoder(host: Any, model: str, template: str) -> Any:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def check(dataset: str, dataset_dir: str, as_json: bool) -> None:
     """Read every row of DATASET and report those that cannot be used, with reason and row; exit 2 if any."""
+    from plugtune.data.filters import filtered
     from plugtune.data.pipeline import converter, raw_rows
-    from plugtune.data.records import RowError
+    from plugtune.data.records import RowError, RowLeftOut
     from plugtune.data.report import SetReport
 
     _, spec = _open(dataset, dataset_dir)
-    convert, count = converter(spec, _kind_of(spec)), SetReport(spec.name)
+    count = SetReport(spec.name)
+    convert = filtered(spec.filters, converter(spec, _kind_of(spec)), count)
     for raw in raw_rows(spec):
         count.read += 1
         try:
-            convert(raw.values)
+            convert(raw)
             count.kept += 1
         except RowError as error:
             count.refuse(raw.where, error)
+        except RowLeftOut as left:
+            count.drop(raw.where.row, left.reason)
+    counts = count.as_json()
     answer = {"dataset": spec.name, "format": spec.format.name, "kind": _kind_of(spec), "read": count.read,
-              "good": count.kept, "bad": count.bad_count, "first_bad": [str(p) for p in count.bad]}  # fmt: skip
+              "good": count.kept, "bad": count.bad_count, "first_bad": [str(p) for p in count.bad],
+              "dropped": counts["dropped"], "changed": counts["changed"]}  # fmt: skip
     if as_json:
         emit_json(answer)
     else:
@@ -137,6 +148,9 @@ def check(dataset: str, dataset_dir: str, as_json: bool) -> None:
         )
         for problem in count.bad:
             click.echo(f"  {problem}")
+        for word, reasons in (("left out, ", counts["dropped"]), ("changed by ", counts["changed"])):
+            for reason, found in reasons.items():
+                click.echo(f"  {found['rows']} rows {word}{reason}: rows {', '.join(map(str, found['first_rows']))}")
     raise click.exceptions.Exit(2 if count.bad_count else 0)
 
 

@@ -11,6 +11,7 @@ import click
 import importlib_metadata
 
 from plugtune.cli.output import emit_json
+from plugtune.plugins.policy import read_policy
 
 
 @click.command("doctor")
@@ -21,6 +22,7 @@ def command(as_json: bool) -> None:
     report["packages"] = _packages(report["problems"])
     report["torch"] = _torch(report["problems"])
     report["plugins"] = _plugins(report["problems"])
+    report["policy"] = read_policy().as_json()
     report["disk_free_gb"] = round(shutil.disk_usage(os.getcwd()).free / 1e9, 1)
     report["memory_gb"] = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
     if report["disk_free_gb"] < 5:
@@ -98,6 +100,8 @@ def _print(report: dict[str, Any]) -> None:
         click.echo(f"torch {torch['version']}, {device}")
     click.echo("packages: " + ", ".join(f"{name} {version}" for name, version in report["packages"].items()))
     click.echo("plugins: " + ", ".join(f"{name} {status}" for name, status in report["plugins"].items()))
+    rules = {key: value for key, value in report["policy"].items() if value}
+    click.echo("policy: " + "; ".join(f"{key} {value}" for key, value in rules.items()))
     for problem in report["problems"]:
         click.echo(f"problem: {problem['what']}\n    fix: {problem['fix']}")
     if not report["problems"]:

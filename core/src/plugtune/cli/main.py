@@ -76,7 +76,8 @@ def _plugin_commands() -> dict[str, dict[str, Any]]:
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="plugtune")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
-def program(debug: bool) -> None:
+@click.option("--trace-hooks", is_flag=True, help="Show which plugin's hook is called when, and how long it takes.")
+def program(debug: bool, trace_hooks: bool) -> None:
     """plugtune: fine-tune large language models with plugins."""
     if debug:
         os.environ["PLUGTUNE_DEBUG"] = "1"
@@ -91,7 +92,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     """Run the program; returns the exit status (0 done, 1 failed, 2 wrong request, 130 interrupted)."""
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args or os.environ.get("PLUGTUNE_DEBUG", "") not in ("", "0")
-    args = [arg for arg in args if arg != "--debug"]
+    if "--trace-hooks" in args:
+        os.environ["PLUGTUNE_TRACE_HOOKS"] = "1"
+    args = [arg for arg in args if arg not in ("--debug", "--trace-hooks")]
     try:
         # Outside its stand-alone mode click returns what a command ends with (`ctx.exit(1)`) instead of raising it.
         status = program.main(args=args, prog_name="plugtune", standalone_mode=False)

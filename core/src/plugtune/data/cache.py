@@ -40,11 +40,13 @@ def key_of(spec: DatasetSpec, options: DataOptions, encoder: Encoder, row_kind: 
     for file in files:
         with file.open("rb") as handle:
             digest.update(hashlib.file_digest(handle, "sha256").digest())
+    mapping, source = spec.mapping.key if spec.mapping else "", spec.source_key() if spec.source_key else ""
     parts = [
-        2, row_kind, encoder.fingerprint, spec.format.name, spec.format.convert, sorted(spec.columns.items()),
+        4, row_kind, encoder.fingerprint, spec.format.name, spec.format.convert, sorted(spec.columns.items()),
         sorted(spec.tags.items()), spec.hub, spec.hub_id, spec.subset, spec.folder, spec.split, spec.num_samples,
         options.max_samples, options.max_bad_rows, options.preprocessing_batch_size,
         [file.name for file in files], _code(spec.format.convert), _code(type(encoder).__module__),
+        mapping, source, [(step.plugin, step.code) for step in spec.filters],
     ]  # fmt: skip
     digest.update(json.dumps(parts, default=str).encode())
     return digest.hexdigest()[:40]

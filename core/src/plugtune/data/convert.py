@@ -18,7 +18,7 @@ from plugtune.catalog import Catalog
 from plugtune.data.difference import first_difference
 from plugtune.data.encoding import Dropped
 from plugtune.data.pipeline import converter, raw_rows
-from plugtune.data.records import Record, RecordKind, RowError, Where
+from plugtune.data.records import Record, RecordKind, RowError, RowLeftOut, Where
 from plugtune.data.registry import DatasetSpec
 from plugtune.data.report import LISTED, SetReport
 from plugtune.data.rowfile import RowFile, row_text
@@ -54,6 +54,8 @@ def records_of(spec: DatasetSpec, kind: RecordKind) -> Source:
             yield raw.where, convert(raw.values)
         except RowError as error:
             yield raw.where, error
+        except RowLeftOut as left:
+            yield raw.where, Dropped(left.reason)
 
 
 def records_of_table(table: Table) -> Source:

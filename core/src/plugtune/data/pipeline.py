@@ -20,7 +20,8 @@ from plugtune.data.cache import REPORT, cache_folder, forget, key_of, staged, st
 from plugtune.data.encoding import Encoder
 from plugtune.data.kept import is_kept, keep, load_kept
 from plugtune.data.packing import PackedRows
-from plugtune.data.records import RawRow, Record
+from plugtune.data.paths import MISSING, is_path, value_at
+from plugtune.data.records import RECORDS, RawRow, Record, RowError, RowLeftOut
 from plugtune.data.registry import DatasetSpec, Registry
 from plugtune.data.report import DataReport, SetReport
 from plugtune.data.shards import counted, shard_files, write_shards
@@ -108,17 +109,46 @@ def raw_rows(spec: DatasetSpec, limit: int | None = None) -> Iterator[RawRow]:
     """Rows of a data set as they are stored, at most `limit`."""
     if spec.path is not None:
         rows: Iterator[RawRow] = read_rows(spec.path)
+    elif spec.source is not None:
+        rows = spec.source()
     else:
         from plugtune.data.hub_rows import hub_rows
 
         rows = hub_rows(spec)
+    if spec.mapping is not None:
+        rows = spec.mapping.joined(rows)
     bounds = [n for n in (limit, spec.num_samples) if n]
     return islice(rows, min(bounds)) if bounds else rows
 
 
 def converter(spec: DatasetSpec, row_kind: str) -> Callable[[Any], Record]:
-    """The format's converter under the data set's column and tag names."""
-    return load_ref(spec.format.convert)(spec.columns, spec.tags, kind=row_kind)
+    """The format's converter under the data set's column and tag names, behind the data set's mapping.
+
+    What it gives is checked, and an error of the format's own is told as one, with its name.
+    """
+    convert = load_ref(spec.format.convert)(spec.columns, spec.tags, kind=row_kind)
+    expected, mapping = RECORDS[row_kind], spec.mapping
+    paths = [name for name in spec.columns.values() if name and is_path(name)]
+
+    def checked(row: Any) -> Record:
+        try:
+            if mapping is not None:
+                row = mapping(row)
+            if paths:
+                row = {**{path: value for path in paths if (value := value_at(row, path)) is not MISSING}, **row}
+            record: Record = convert(row)
+        except (RowError, RowLeftOut):
+            raise
+        except Exception as error:
+            raise RowError(
+                f"format {spec.format.name} failed on it: {type(error).__name__}: {error}",
+                fix="mend the row, or the plugin of the format, which should say what is wrong with it",
+            ) from error
+        if not isinstance(record, expected):
+            raise RowError(f"format {spec.format.name} made {type(record).__name__} of it instead of a {row_kind}")
+        return record
+
+    return checked
 
 
 def _one_set(spec: DatasetSpec, options: DataOptions, encoder: Encoder, report: DataReport, row_kind: str) -> Any:
@@ -148,7 +178,7 @@ def _prepare_set(
             count.add(counted(file, spec.name))
         batches = batches_of(
             islice(raw_rows(spec, options.max_samples), count.read, None),
-            Work(spec.name, converter(spec, row_kind), encoder),
+            Work(spec.name, converter(spec, row_kind), encoder, spec.filters),
             options.preprocessing_batch_size, options.preprocessing_num_workers,
         )  # fmt: skip
         for part in write_shards(staging, batches, arrow_schema(encoder.columns), len(done)):
@@ -196,10 +226,10 @@ def _stream(
 
     def rows_of(spec: DatasetSpec, encoder: Encoder) -> Iterator[dict[str, list[int]]]:
         count = SetReport(spec.name)
-        work = Work(spec.name, converter(spec, row_kind), encoder)
+        work = Work(spec.name, converter(spec, row_kind), encoder, spec.filters)
         rows = raw_rows(spec)
         while batch := list(islice(rows, options.preprocessing_batch_size)):
-            for raw, outcome in zip(batch, work.outcomes(batch), strict=True):
+            for raw, outcome in zip(batch, work.outcomes(batch, count), strict=True):
                 kept = tally(raw, outcome, count)
                 if count.bad_count > options.max_bad_rows:
                     count.check(options.max_bad_rows)

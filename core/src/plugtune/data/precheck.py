@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from plugtune.catalog import Catalog
 from plugtune.data.pipeline import check_kind, converter, raw_rows
-from plugtune.data.records import RowError
+from plugtune.data.records import RowError, RowLeftOut
 from plugtune.data.registry import DatasetSpec, Registry
 from plugtune.data.report import SetReport
 from plugtune.data.sources import files_of
@@ -41,5 +41,7 @@ def _judge(spec: DatasetSpec, options: DataOptions, row_kind: str) -> None:
             convert(raw.values)
         except RowError as error:
             count.refuse(raw.where, error)
+        except RowLeftOut as left:
+            count.drop(raw.where.row, left.reason)
     count.rows_out = count.read - count.bad_count or 1
     count.check(options.max_bad_rows)

@@ -69,6 +69,10 @@ class Document:
 
 Record = Conversation | Preference | Feedback | Document
 RecordKind = Literal["conversation", "preference", "feedback", "document"]
+RECORDS: dict[str, type] = {
+    "conversation": Conversation, "preference": Preference, "feedback": Feedback, "document": Document,
+}  # fmt: skip
+"""Kind → the class of its records."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ few of a file whose format nobody named.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -17,12 +18,17 @@ from typing import Any
 
 from plugtune.capabilities import DatasetFormat, Ref, load_ref
 from plugtune.catalog import Catalog
-from plugtune.data.sources import READERS, files_of, read_rows
+from plugtune.data.mapping import RowMapping
+from plugtune.data.mapping_reader import read_mapping
+from plugtune.data.records import RawRow, RowError, RowLeftOut
+from plugtune.data.row_sources import is_address, source_key, source_of, source_rows
+from plugtune.data.sources import READERS, files_of
 from plugtune.errors import DataError, did_you_mean
 
 INFO = "dataset_info.json"
-SOURCES = ("hf_hub_url", "ms_hub_url", "script_url", "file_name")
-KEYS = (*SOURCES, "file_sha1", "subset", "folder", "split", "num_samples", "ranking", "formatting", "columns", "tags")
+SOURCES = ("hf_hub_url", "ms_hub_url", "script_url", "file_name", "source")
+KEYS = (*SOURCES, "file_sha1", "subset", "folder", "split", "num_samples", "ranking", "formatting", "columns", "tags",
+        "mapping", "source_options")  # fmt: skip
 COLUMNS = (
     "prompt",
     "query",
@@ -51,6 +57,9 @@ class DatasetSpec:
         hub, hub_id: hub name and id otherwise.
         fetch: the hub plugin's resolver.
         origin: where the entry stands, for messages.
+        mapping: what is done to its rows before the format reads them.
+        source, source_key: rows of a plugin's source, and what changes when they do.
+        filters: what plugins do to its records.
     """
 
     name: str
@@ -67,6 +76,10 @@ class DatasetSpec:
     num_samples: int | None = None
     ranking: bool = False
     origin: str = ""
+    mapping: RowMapping | None = None
+    source: Callable[[], Iterator[RawRow]] | None = None
+    source_key: Callable[[], str] | None = None
+    filters: tuple[Any, ...] = ()
 
 
 @dataclass(slots=True)
@@ -134,6 +147,8 @@ class Registry:
         path = Path(name)
         if path.exists() or path.suffix in READERS:
             return self._from_path(name, path)
+        if is_address(name):
+            return self._recognised(name, DatasetSpec(name, NO_FORMAT, {}, {}, **self._source(name, {}, name)))
         near = did_you_mean(name, self.entries)
         known = ", ".join(sorted(self.entries)) or "none"
         raise DataError(
@@ -144,27 +159,43 @@ class Registry:
         if not isinstance(info, dict):
             raise DataError("an entry is a JSON object", where=where)
         _check_keys(info, KEYS, where)
-        _check_keys(info.get("columns") or {}, COLUMNS, f"{where}, columns")
-        _check_keys(info.get("tags") or {}, TAGS, f"{where}, tags")
+        mapping = read_mapping(info["mapping"], root, f"{where}, mapping") if info.get("mapping") else None
+        if mapping is not None and "formatting" not in info:
+            guess = DatasetSpec(name, NO_FORMAT, {}, {}, mapping=mapping, **self._place(info, root, where, checked))
+            found = self._recognised(name, guess)
+            info = {
+                **info,
+                "formatting": found.format.name,
+                "columns": {**found.columns, **(info.get("columns") or {})},
+            }
         fmt = self.catalog.get("format", str(info.get("formatting", "alpaca")))
+        _check_keys(info.get("columns") or {}, (*fmt.columns, *COLUMNS), f"{where}, columns")
+        _check_keys(info.get("tags") or {}, (*fmt.tags, *TAGS), f"{where}, tags")
         columns = {**fmt.columns, **(info.get("columns") or {})}
         tags = {**fmt.tags, **(info.get("tags") or {})}
         common: dict[str, Any] = {
             "name": name, "format": fmt, "columns": columns, "tags": tags, "subset": info.get("subset"),
             "folder": info.get("folder"), "split": info.get("split", "train"), "num_samples": info.get("num_samples"),
-            "ranking": bool(info.get("ranking", False)), "origin": where,
+            "ranking": bool(info.get("ranking", False)), "origin": where, "mapping": mapping,
+            "filters": self.catalog.filters,
         }  # fmt: skip
+        return DatasetSpec(**common, **self._place(info, root, where, checked))
+
+    def _place(self, info: Mapping[str, Any], root: Path, where: str, checked: bool) -> dict[str, Any]:
+        """Where the rows of an entry are, as fields of its spec."""
         hub, hub_id = _hub_of(info)
         if hub:
-            return DatasetSpec(**common, hub=hub, hub_id=hub_id, fetch=self.catalog.get("hub", hub).resolve)
+            return {"hub": hub, "hub_id": hub_id, "fetch": self.catalog.get("hub", hub).resolve}
+        if info.get("source"):
+            return self._source(str(info["source"]), info.get("source_options") or {}, where)
         if info.get("script_url"):
             if not self.allow_scripts:
                 raise DataError(
-                    f"data set {name!r} is loaded by a script", where=where, why="a script runs code of its author",
+                    "the data set is loaded by a script", where=where, why="a script runs code of its author",
                     fix="read the script, then add --allow_dataset_scripts true",
                 )  # fmt: skip
             raise DataError(
-                f"data set {name!r} is loaded by a script, which today's datasets library no longer runs", where=where,
+                "the data set is loaded by a script, which today's datasets library no longer runs", where=where,
                 fix="run the script yourself, save its rows as JSON lines, and register that file",
             )  # fmt: skip
         if not info.get("file_name"):
@@ -173,11 +204,27 @@ class Registry:
         if checked:
             files_of(path)
             _verify_sha1(path, info.get("file_sha1"), where)
-        return DatasetSpec(**common, path=path)
+        return {"path": path}
+
+    def _source(self, address: str, options: Any, where: str) -> dict[str, Any]:
+        if not isinstance(options, dict):
+            raise DataError("source_options is an object", where=where)
+        source, catalog = source_of(address, self.catalog, where), self.catalog
+        return {
+            "source": lambda: source_rows(source, address, options, catalog),
+            "source_key": lambda: source_key(source, address, options, catalog),
+        }
 
     def _from_path(self, name: str, path: Path) -> DatasetSpec:
         files_of(path)
-        rows = [row.values for row in islice(read_rows(path), 20)]
+        return self._recognised(name, DatasetSpec(name, NO_FORMAT, {}, {}, path=path))
+
+    def _recognised(self, name: str, spec: DatasetSpec) -> DatasetSpec:
+        """The data set with the format that is surest of its first rows, as its mapping leaves them."""
+        from plugtune.data.pipeline import raw_rows
+
+        seen = (_mapped(row.values, spec.mapping) for row in islice(raw_rows(spec), 20))
+        rows = [row for row in seen if row is not None]
         claims = []
         for fmt in self.catalog.all("format"):
             claim = load_ref(fmt.recognise)(rows) if fmt.recognise else None
@@ -190,10 +237,22 @@ class Registry:
                 fix="register it with `plugtune data add`, naming the columns",
             )  # fmt: skip
         _, fmt, claim = max(claims, key=lambda c: (c[0], c[1].name))
-        return DatasetSpec(
-            name, fmt, {**fmt.columns, **claim.columns}, {**fmt.tags, **claim.tags}, path=path, ranking=claim.ranking,
-            origin=f"{name}, recognised as {fmt.name}",
+        return dataclasses.replace(
+            spec, format=fmt, columns={**fmt.columns, **claim.columns}, tags={**fmt.tags, **claim.tags},
+            ranking=claim.ranking, origin=f"{name}, recognised as {fmt.name}", filters=self.catalog.filters,
         )  # fmt: skip
+
+
+NO_FORMAT = DatasetFormat(name="(none yet)", convert="")
+"""Stands in a spec until its format is recognised."""
+
+
+def _mapped(row: Mapping[str, Any], mapping: RowMapping | None) -> Mapping[str, Any] | None:
+    """A row as a format will see it; `None` when it will not see it."""
+    try:
+        return row if mapping is None else mapping(row)
+    except (RowError, RowLeftOut):
+        return None
 
 
 def _info_file(path: Path) -> Path:

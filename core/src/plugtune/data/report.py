@@ -29,6 +29,7 @@ class SetReport:
     cached: bool = False
     cut_rows: list[int] = field(default_factory=list)
     dropped: dict[str, list[Any]] = field(default_factory=dict)
+    changed: dict[str, list[Any]] = field(default_factory=dict)
     bad: list[Problem] = field(default_factory=list)
     bad_count: int = 0
     lengths: Counter[int] = field(default_factory=Counter)
@@ -50,10 +51,11 @@ class SetReport:
 
     def drop(self, row: int, reason: str) -> None:
         """A policy left a row out."""
-        count_and_rows = self.dropped.setdefault(reason, [0, []])
-        count_and_rows[0] += 1
-        if len(count_and_rows[1]) < LISTED:
-            count_and_rows[1].append(row)
+        _tally(self.dropped, reason, row)
+
+    def change(self, row: int, who: str) -> None:
+        """A filter changed a row."""
+        _tally(self.changed, who, row)
 
     def refuse(self, where: Where, error: RowError) -> None:
         """A row could not be read."""
@@ -69,9 +71,10 @@ class SetReport:
         self.cut_rows = (self.cut_rows + later.cut_rows)[:LISTED]
         self.bad = (self.bad + later.bad)[:LISTED]
         self.lengths.update(later.lengths)
-        for reason, (number, rows) in later.dropped.items():
-            before = self.dropped.get(reason, [0, []])
-            self.dropped[reason] = [before[0] + number, (before[1] + rows)[:LISTED]]
+        for ours, theirs in ((self.dropped, later.dropped), (self.changed, later.changed)):
+            for reason, (number, rows) in theirs.items():
+                before = ours.get(reason, [0, []])
+                ours[reason] = [before[0] + number, (before[1] + rows)[:LISTED]]
 
     def check(self, tolerated: int) -> None:
         """Stop if more rows are bad than tolerated.
@@ -99,8 +102,16 @@ class SetReport:
             "length": percentiles(self.lengths),
             "cut": {"rows": self.cut, "tokens": self.cut_tokens, "first_rows": self.cut_rows},
             "dropped": {reason: {"rows": n, "first_rows": rows} for reason, (n, rows) in self.dropped.items()},
+            "changed": {who: {"rows": n, "first_rows": rows} for who, (n, rows) in self.changed.items()},
             "bad": {"rows": self.bad_count, "first": [str(p) for p in self.bad]},
         }  # fmt: skip
+
+
+def _tally(counts: dict[str, list[Any]], reason: str, row: int) -> None:
+    count_and_rows = counts.setdefault(reason, [0, []])
+    count_and_rows[0] += 1
+    if len(count_and_rows[1]) < LISTED:
+        count_and_rows[1].append(row)
 
 
 def percentiles(histogram: Mapping[int, int]) -> dict[str, int]:
@@ -148,6 +159,8 @@ def _lines(entry: dict[str, Any]) -> list[str]:
         )
     for reason, drop in entry["dropped"].items():
         lines.append(f"  {drop['rows']} rows dropped, {reason}: rows {_some(drop['first_rows'], drop['rows'])}")
+    for who, change in entry.get("changed", {}).items():
+        lines.append(f"  {change['rows']} rows changed by {who}: rows {_some(change['first_rows'], change['rows'])}")
     if entry["bad"]["rows"]:
         lines.append(f"  {entry['bad']['rows']} bad rows left out:")
         lines += [f"    {text.splitlines()[0]}" for text in entry["bad"]["first"]]

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from plugtune.data.encoding import Dropped, EncodedRow, EncodeOutcome, Encoder
-from plugtune.data.records import RawRow, Record, RowError
+from plugtune.data.filters import RecordFilter, filtered
+from plugtune.data.records import RawRow, Record, RowError, RowLeftOut
 from plugtune.data.report import SetReport
 
 if TYPE_CHECKING:
@@ -32,16 +33,21 @@ class Work:
     name: str
     convert: Callable[[Any], Record]
     encoder: Encoder
+    filters: tuple[RecordFilter, ...] = ()
 
-    def outcomes(self, rows: Sequence[RawRow]) -> list[EncodeOutcome]:
-        """What becomes of each row."""
+    def outcomes(self, rows: Sequence[RawRow], count: SetReport | None = None) -> list[EncodeOutcome]:
+        """What becomes of each row; changes that filters make are counted."""
         outcomes: list[Any] = []
         records: list[Record] = []
+        read = filtered(self.filters, self.convert, count)
         for row in rows:
             try:
-                record = self.convert(row.values)
+                record = read(row)
             except RowError as error:
                 outcomes.append(error)
+                continue
+            except RowLeftOut as left:
+                outcomes.append(Dropped(left.reason))
                 continue
             outcomes.append(None)
             records.append(record)
@@ -53,7 +59,7 @@ class Work:
         with _collector_off():
             count = SetReport(self.name)
             kept: list[EncodedRow] = []
-            for raw, outcome in zip(rows, self.outcomes(rows), strict=True):
+            for raw, outcome in zip(rows, self.outcomes(rows, count), strict=True):
                 kept += tally(raw, outcome, count)
             return Batch(_arrow(kept, self.encoder.columns) if kept else b"", count)
 

@@ -7,8 +7,10 @@ is left to `model.generate`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from plugtune.data.records import Conversation
@@ -173,8 +175,6 @@ def open_engine(model: Any, chosen: Any, host: Any, *, named: Sequence[tuple[str
 
 def open_model(model: Any, chosen: Any, host: Any, *, named: Sequence[tuple[str, str]] = ()) -> Engine:
     """Like `open_engine`, for models without a chat template too."""
-    from pathlib import Path
-
     from plugtune.inference.export import open_tokenizer
     from plugtune.modeling.load import load_model
     from plugtune.modeling.locate import locate
@@ -184,6 +184,7 @@ def open_model(model: Any, chosen: Any, host: Any, *, named: Sequence[tuple[str,
     silence()
     located = locate(model, host.catalog)
     adapters = tuple(Path(model.adapter_folder or "") / name for name in model.adapter_name_or_path)
+    _same_plugins(model, (located.folder, *adapters, *(Path(folder) for _, folder in named)), host)
     tokenizer, template = open_tokenizer(located, model, adapters, chosen, host)
     dtype = "float32" if model.infer_dtype == "auto" else model.infer_dtype
     loaded = load_model(ModelRequest(located, model, dtype), host)
@@ -218,3 +219,11 @@ def _named(model: Any, named: Sequence[tuple[str, str]]) -> Any:
                 f"adapter {name} cannot be loaded from {folder}", where="adapters", why=str(error).split("\n")[0]
             ) from error
     return model
+
+
+def _same_plugins(model: Any, folders: Sequence[Path], host: Any) -> None:
+    """Refuse a model whose family, method or template plugins have changed since its training, unless told to go on."""
+    from plugtune.training.provenance import check_model
+
+    for note in check_model(folders, host, allowed=model.allow_plugin_change):
+        print(f"note: {note}", file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from plugtune.errors import PluginError
 from plugtune.training.checkpoint import write_whole
 
 
@@ -34,11 +35,24 @@ def predict(run: Any, trainer: Any) -> dict[str, float]:
     write_whole(run.output_dir / "generated_predictions.jsonl", ("\n".join(lines) + "\n").encode("utf-8"))
     matches = sum(answer == label for answer, label in zip(answers, labels, strict=True))
     scores = {"predict_exact_match": matches / len(pairs) if pairs else 0.0, "predict_samples": float(len(pairs))}
+    scores |= _of_plugins(run, lines)
     missing = missing_libraries()
     if missing:
         run.plan.notes.append(f"no BLEU and ROUGE: {', '.join(missing)} missing (pip install 'plugtune[metrics]')")
         return scores
     return scores | {f"predict_{name}": value for name, value in score_texts(answers, labels).items()}
+
+
+def _of_plugins(run: Any, lines: list[str]) -> dict[str, float]:
+    """Scores of plugins; a name has one owner."""
+    if not run.host.hook.plugtune_metrics.get_hookimpls():
+        return {}
+    scores: dict[str, float] = {}
+    for found in run.host.hook.plugtune_metrics(predictions=[json.loads(line) for line in lines], plan=run.plan):
+        if twice := sorted(set(found) & set(scores)):
+            raise PluginError(f"two plugins give the metric {', '.join(twice)}", fix="deny one of them")
+        scores |= {str(name): float(value) for name, value in found.items()}
+    return scores
 
 
 def split_row(row: Any) -> tuple[list[int], list[int]]:

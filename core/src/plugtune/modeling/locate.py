@@ -12,6 +12,7 @@ from plugtune.capabilities import ModelFamily, load_ref
 from plugtune.catalog import Catalog
 from plugtune.errors import RequestError, did_you_mean
 from plugtune.options.groups import ModelOptions
+from plugtune.plugins.policy import read_policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ def locate(options: ModelOptions, catalog: Catalog) -> Located:
     Raises:
         RequestError: nothing of that name is here or on the hub, or the folder holds no model.
     """
+    read_policy().check_remote_code(options.trust_remote_code)
     name = str(options.model_name_or_path)
     path = Path(name).expanduser()
     if path.is_file() and path.suffix == ".gguf":
@@ -57,7 +59,7 @@ def locate(options: ModelOptions, catalog: Catalog) -> Located:
             fix=did_you_mean(name, entries) or "give a folder, a hub id (owner/name) or a name: plugtune list models",
         )  # fmt: skip
     resolve = load_ref(catalog.get("hub", hub).resolve)
-    token = options.hf_hub_token or options.ms_hub_token
+    token = catalog.reveal(options.hf_hub_token or options.ms_hub_token)
     folder = resolve(
         repository, revision=options.model_revision, token=token, cache_dir=options.cache_dir, kind="model"
     )

@@ -24,6 +24,9 @@ class ModelOptions:
     model_revision: str = option("main", help="Branch, tag or commit of a hub model.")
     hf_hub_token: str | None = option(None, help="Hugging Face access token.")
     ms_hub_token: str | None = option(None, help="ModelScope access token.")
+    allow_plugin_change: bool = option(
+        False, help="Go on although plugins differ from those that the checkpoint or the model was made with."
+    )
     trust_remote_code: bool = option(False, help="Run Python code that comes with the model. Off unless you ask.")
     use_fast_tokenizer: bool = option(True, help="Use the fast (Rust) tokenizer.")
     split_special_tokens: bool = option(False, help="Split special tokens that occur in the text of rows.")

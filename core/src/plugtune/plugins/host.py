@@ -9,8 +9,10 @@ import importlib
 import json
 import os
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import ModuleType
 from typing import Any, Literal
 
@@ -20,6 +22,7 @@ from plugtune import capabilities, hookspecs
 from plugtune.catalog import Catalog, Provided
 from plugtune.errors import PluginError
 from plugtune.options.schema import specs_of
+from plugtune.plugins import tracing
 from plugtune.plugins.compat import Versions, incompatibility
 from plugtune.plugins.discovery import Candidate, discover
 from plugtune.plugins.files import package_root, tree_hash
@@ -34,9 +37,8 @@ KINDS: dict[str, type] = {
     cls.kind: cls
     for cls in (
         capabilities.ModelFamily, capabilities.ChatTemplate, capabilities.DatasetFormat, capabilities.Stage,
-        capabilities.TuningMethod, capabilities.Optimizer,
-        capabilities.Exporter, capabilities.Hub, capabilities.DatasetEntry,
-        capabilities.Command,
+        capabilities.TuningMethod, capabilities.Optimizer, capabilities.Exporter, capabilities.Hub,
+        capabilities.DatasetEntry, capabilities.DataSource, capabilities.Command,
     )
 }  # fmt: skip
 
@@ -76,13 +78,17 @@ def vet(candidates: Sequence[Candidate], policy: Policy) -> list[LoadedPlugin]:
         plugin = LoadedPlugin(c.name, c.distribution, c.version, c.module, c.api, c.summary, c.requires)
         if c.broken:
             plugin.status, plugin.reason = "failed", c.broken
-        elif blocked := policy.verdict(c.name, c.distribution):
+        elif blocked := policy.verdict(c.name, c.distribution, c.version, partial(_hash_of, c.module)):
             plugin.status, plugin.reason = "blocked", blocked
         elif unfit := incompatibility(c, versions):
             plugin.status, plugin.reason = "incompatible", unfit
         plugins.append(plugin)
     _refuse_same_names([plugin for plugin in plugins if plugin.status != "blocked"])
     return plugins
+
+
+def _hash_of(module: str) -> str:
+    return tree_hash(package_root(module))
 
 
 def _refuse_same_names(plugins: Iterable[LoadedPlugin]) -> None:
@@ -115,6 +121,10 @@ class PluginHost:
         self.plugins: list[LoadedPlugin] = []
         self.catalog = Catalog([], self.policy.prefer, [])
         self._given = plugins
+        if not self.policy.network:
+            from plugtune.plugins.network import switch_off
+
+            switch_off(self.policy.source)
 
     @property
     def hook(self) -> Any:
@@ -169,7 +179,16 @@ class PluginHost:
 
     def _catalogued(self) -> PluginHost:
         entries = [Provided(item, p.name, p.distribution, p.version) for p in self.plugins for item in p.provides]
-        self.catalog = Catalog(entries, self.policy.prefer, self.plugins)
+        forbidden = {
+            f"hub:{e.item.name}": reason for e in entries
+            if e.item.kind == "hub" and (reason := self.policy.forbidden_hub(e.item.name))
+        }  # fmt: skip
+        self.catalog = Catalog(entries, self.policy.prefer, self.plugins, forbidden)
+        self.catalog.secret = lambda name: self.hook.plugtune_secret(name=name)
+        if self.hook.plugtune_filter_record.get_hookimpls():
+            from plugtune.data.filters import record_filters
+
+            self.catalog.filters = record_filters(self)
         return self
 
     def _import(self, plugin: LoadedPlugin) -> Any:
@@ -186,6 +205,9 @@ class PluginHost:
     def _register(self, plugin: LoadedPlugin, module: ModuleType | Any) -> None:
         try:
             self.manager.register(module, name=plugin.name)
+            if tracing.is_on():
+                tracing.trace_plugin(self.manager, plugin.name)
+            self._note_deprecated(plugin, module)
             self.manager.check_pending()  # a hook name that does not exist, which would silently never be called
             plugin.provides = self._collect(module)
             plugin.root = package_root(plugin.module)
@@ -194,6 +216,13 @@ class PluginHost:
             _fail(plugin, error)
             if self.manager.get_plugin(plugin.name) is module:
                 self.manager.unregister(name=plugin.name)
+
+    def _note_deprecated(self, plugin: LoadedPlugin, module: Any) -> None:
+        for caller in self.manager.get_hookcallers(module) or ():
+            if (instead := hookspecs.DEPRECATED.get(caller.name)) is not None:
+                who = f"plugin {plugin.name} ({plugin.distribution} {plugin.version})"
+                plugin.notes.append(f"implements {caller.name}, which will go; {instead}")
+                warnings.warn(f"{who} implements {caller.name}, which will go; {instead}", DeprecationWarning, 2)
 
     def _collect(self, module: Any) -> list[Any]:
         provided: list[Any] = []

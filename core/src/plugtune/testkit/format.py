@@ -13,11 +13,10 @@ from typing import Any, ClassVar
 import pytest
 
 from plugtune.capabilities import DatasetFormat, load_ref
-from plugtune.data.records import Conversation, Document, Feedback, Preference, RowError, RowLeftOut
+from plugtune.data.records import RECORDS, RowError, RowLeftOut
 from plugtune.testkit.base import CapabilityTests, optional, plugtune
 
 Row = Mapping[str, Any]
-RECORDS = {"conversation": Conversation, "preference": Preference, "feedback": Feedback, "document": Document}
 ODD: tuple[Any, ...] = (None, "", 3.5, True, [], {}, [None], {"a": 1}, ["x"], "\ud7ff" * 3)
 """Values that a column of a real file may hold."""
 

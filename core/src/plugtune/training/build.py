@@ -107,6 +107,10 @@ def _callbacks(run: Run) -> list[Any]:
     callbacks: list[Any] = [log, Progress(), StopOnSignal(run.world), FirstSteps(run.plan)]
     if run.plan.run.early_stopping_steps:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=run.plan.run.early_stopping_steps))
+    if run.host.hook.plugtune_log.get_hookimpls():
+        from plugtune.training.hook_callbacks import LogHook
+
+        callbacks.append(LogHook(run.host, run.plan))
     for answer in run.host.hook.plugtune_callbacks(plan=run.plan):
         callbacks += answer or []
     return callbacks

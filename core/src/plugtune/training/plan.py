@@ -37,6 +37,7 @@ class Plan:
         plugins: provenance of the plugins in use: `[{name, distribution, version, hash}, …]`.
         request: the options as given, name → (value, where it came from).
         fingerprints: what the training rows and the template came out as, once they are known.
+        policy: the policy in force: its file, digest and rules.
     """
 
     stage: Stage
@@ -56,6 +57,7 @@ class Plan:
     plugins: list[Mapping[str, Any]] = field(default_factory=list)
     request: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)
+    policy: Mapping[str, Any] = field(default_factory=dict)
 
     def choose(self, what: str, value: Any, why: str) -> None:
         """Record a choice that was made for the user."""

@@ -56,6 +56,7 @@ def make_plan(request: Request, host: PluginHost) -> Plan:
         notes=list(resolved.notes),
         plugins=list(host.provenance()),
         request=resolved.given,
+        policy=host.policy.as_json(),
     )
 
 

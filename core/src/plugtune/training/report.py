@@ -61,6 +61,7 @@ class RunReport:
             "choices": [dataclasses.asdict(choice) for choice in plan.choices],
             "notes": list(plan.notes),
             "plugins": list(plan.plugins),
+            "policy": dict(plan.policy),
             "packages": package_versions(),
             "python": platform.python_version(),
             "command": sys.argv[1:],

@@ -49,6 +49,10 @@ def start(request: Request, host: PluginHost, world: World | None = None, proces
         processes = world.size
     resume = world.share("resume", lambda: str(check_output(plan, world.restarts > 0, processes) or ""))
     run.resume = Path(resume) if resume else None
+    if run.resume is not None:
+        from plugtune.training.provenance import check_resume
+
+        plan.notes += check_resume(run.resume.parent, host, allowed=plan.model.allow_plugin_change)
     check_start(plan, located.folder)
     if plan.run.plot_loss:
         from plugtune.training.plot import require_matplotlib
@@ -146,6 +150,10 @@ def _train(request: Request, host: PluginHost, world: World) -> dict[str, Any]:
         _same_rows(run)
     _tell(run.plan)
     choices, notes = len(run.plan.choices), len(run.plan.notes)
+    if run.plan.run.do_train and world.main:
+        from plugtune.training.provenance import record
+
+        record(run)
     trainer = make_trainer(run)
     _tell(run.plan, choices, notes)
     try:
