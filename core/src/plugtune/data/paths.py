@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from functools import cache
 from typing import Any
 
-MISSING = object()
+
+class Missing(Enum):
+    """The type of `MISSING`; an enumeration, so that it stays the same object in every process."""
+
+    MISSING = "missing"
+
+
+MISSING = Missing.MISSING
 """What a path gives when a row has no such place; unlike null, which is a value."""
 
 _STEP = re.compile(r"(?:^|\.)([^.\[\]]+)|\[(-?\d+)\]")
