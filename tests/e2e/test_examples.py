@@ -227,6 +227,6 @@ def test_every_run_time_hook_acts_and_a_changed_plugin_is_noticed(company, model
         assert stopped.returncode == 2
         assert "plugin example-log 1.0.0 has other files now" in stopped.stderr
         assert "--allow_plugin_change" in stopped.stderr
-        assert company.plugtune(*again, "--allow_plugin_change", "true").returncode == 0
+        assert company.plugtune(*again, "--allow_plugin_change", "true", **env).returncode == 0
     finally:
         module.write_text(before, encoding="utf-8")
