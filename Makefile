@@ -9,7 +9,11 @@ STAMP := $(VENV)/.plugtune-setup
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= true
 
+<<<<<<< HEAD
 .PHONY: setup demo test test-fast lint index bench docs clean
+=======
+.PHONY: setup setup-browser board demo test test-fast lint index bench clean
+>>>>>>> afded60 (Web board: every option from the schemas, preview in tokens, jobs that outlive the page, one gate and confined paths)
 
 setup: $(STAMP)
 
@@ -26,7 +30,7 @@ comma := ,
 demo: setup
 	$(BIN)/python scripts/demo.py
 
-test: setup
+test: setup setup-browser
 	$(BIN)/python -m pytest
 
 test-fast: setup
@@ -36,6 +40,14 @@ lint: setup
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy -p plugtune
+
+# The web board, on http://127.0.0.1:7860/
+board: setup
+	$(BIN)/python -m plugtune board
+
+# The tests of the board drive a real Chromium; where there is none, it is installed from Debian's packages.
+setup-browser: setup
+	$(BIN)/python scripts/setup_browser.py
 
 # Writes the static index of official plugins, from which a missing name gets its `pip install` line.
 index: setup

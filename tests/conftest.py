@@ -120,3 +120,6 @@ def forked(_environment: None) -> Iterator[Any]:
     server = Forked()
     yield server
     server.close()
+
+
+from board_fixtures import composer, form, start_board, work  # noqa: E402, F401

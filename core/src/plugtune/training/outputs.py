@@ -10,6 +10,9 @@ from plugtune.training.checkpoint import MANIFEST, STAGING, checkpoints, choose,
 from plugtune.training.plan import Plan
 from plugtune.training.sameness import check_same_run, identity
 
+LAUNCHER_FILES = frozenset({"training_args.yaml", "running_log.txt", "board_config.yaml"})
+"""What a program that starts runs may have put into `output_dir` before the run: its options, its log, its form."""
+
 
 def check_output(plan: Plan, restarted: bool = False, processes: int = 1) -> Path | None:
     """The checkpoint that the run goes on from, if any.
@@ -43,7 +46,7 @@ def check_output(plan: Plan, restarted: bool = False, processes: int = 1) -> Pat
 
 
 def _refuse_taken(folder: Path, overwrite: bool) -> None:
-    names = {p.name for p in folder.iterdir()} - {STAGING}
+    names = {p.name for p in folder.iterdir()} - {STAGING} - LAUNCHER_FILES
     ours = "run.json" in names or "trainer_log.jsonl" in names or any(n.startswith("checkpoint-") for n in names)
     if names and not ours:
         raise RequestError(
