@@ -43,6 +43,7 @@ class ModelEntry:
         hub: repository id by hub name (`huggingface`, `modelscope`).
         chat: whether it was tuned for chat; a base model takes any template.
         template: the template it must be used with; empty for the family's default.
+        needs: what it takes beyond transformers itself (its own code, another library); empty for most.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ModelEntry:
     hub: Mapping[str, str]
     chat: bool = False
     template: str = ""
+    needs: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,7 @@ class ModelFamily:
         architectures: `architectures` values that it claims where the model type alone does not decide.
         blocks: dotted path of the list of decoder blocks in the native class.
         lora_targets: linear layers that are usually adapted; names inside a block.
+        routers: linear layers that send tokens to experts; `--lora_target all` leaves them as they are.
         target_aliases: original module names that users still type → native names (`c_attn` → q_proj, k_proj, v_proj).
         requires: PEP 508 requirements of this family beyond its distribution's own.
         packs: whether rows laid end to end with restarting positions are computed independently of each other
@@ -87,6 +90,7 @@ class ModelFamily:
     architectures: tuple[str, ...] = ()
     blocks: str = "model.layers"
     lora_targets: tuple[str, ...] = ()
+    routers: tuple[str, ...] = ()
     target_aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
     packs: bool = True
@@ -238,6 +242,7 @@ class Hub:
     Attributes:
         example: how an id looks.
         switch: environment variable that makes it the default when true (`USE_MODELSCOPE_HUB`).
+        token: the model option that holds its access token.
         resolve: `resolve(id, *, revision, token, cache_dir, kind) -> Path` of a local folder, `kind` being `model` or
             `dataset`.
         upload: `upload(folder, repository, *, token) -> str`, the address there; empty for a hub that takes none.
@@ -249,6 +254,7 @@ class Hub:
     summary: str = ""
     example: str = ""
     switch: str = ""
+    token: str = ""
     resolve: Ref
     upload: Ref = ""
 

@@ -50,6 +50,7 @@ def prepare(
     seed: int,
     need_train: bool = True,
     need_eval: bool = False,
+    hub: str | None = None,
 ) -> Prepared:
     """Token rows for a run.
 
@@ -59,7 +60,7 @@ def prepare(
     if options.tokenized_path and is_kept(options.tokenized_path):
         return _packed(Prepared(*load_kept(options.tokenized_path)), options, row_kind)
     registry = Registry.open(
-        catalog, options.dataset_dir, options.dataset_info, allow_scripts=options.allow_dataset_scripts
+        catalog, options.dataset_dir, options.dataset_info, allow_scripts=options.allow_dataset_scripts, hub=hub
     )
     # All names are resolved before any row is read, so that a typo in the last one costs nothing.
     train_specs = [registry.resolve(name) for name in options.dataset] if need_train or not options.eval_dataset else []

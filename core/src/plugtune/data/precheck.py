@@ -18,14 +18,14 @@ from plugtune.options.groups import DataOptions
 SMALL = 4 << 20
 
 
-def precheck(options: DataOptions, catalog: Catalog, row_kind: str) -> None:
+def precheck(options: DataOptions, catalog: Catalog, row_kind: str, hub: str | None = None) -> None:
     """Resolve all data sets and judge the rows of small ones.
 
     Raises:
         DataError: a name, an entry, a file or more rows than allowed are wrong.
     """
     registry = Registry.open(
-        catalog, options.dataset_dir, options.dataset_info, allow_scripts=options.allow_dataset_scripts
+        catalog, options.dataset_dir, options.dataset_info, allow_scripts=options.allow_dataset_scripts, hub=hub
     )
     for spec in [registry.resolve(name) for name in (*options.dataset, *options.eval_dataset)]:
         check_kind(spec, row_kind)

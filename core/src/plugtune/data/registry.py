@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -24,6 +23,7 @@ from plugtune.data.records import RawRow, RowError, RowLeftOut
 from plugtune.data.row_sources import is_address, source_key, source_of, source_rows
 from plugtune.data.sources import READERS, files_of
 from plugtune.errors import DataError, did_you_mean
+from plugtune.hubs import hub_of_dataset
 
 INFO = "dataset_info.json"
 SOURCES = ("hf_hub_url", "ms_hub_url", "script_url", "file_name", "source")
@@ -90,17 +90,19 @@ class Registry:
     entries: dict[str, tuple[Mapping[str, Any], Path, str]] = field(default_factory=dict)
     searched: list[str] = field(default_factory=list)
     allow_scripts: bool = False
+    hub: str | None = None
 
     @classmethod
     def open(
-        cls, catalog: Catalog, dataset_dir: str, extra: Sequence[str] = (), *, allow_scripts: bool = False
-    ) -> Registry:
+        cls, catalog: Catalog, dataset_dir: str, extra: Sequence[str] = (), *, allow_scripts: bool = False,
+        hub: str | None = None,
+    ) -> Registry:  # fmt: skip
         """Read the registry of a data folder and further ones, and the entries of plugins.
 
         Raises:
             DataError: a registry is broken, or two of them hold the same name.
         """
-        registry = cls(catalog, allow_scripts=allow_scripts)
+        registry = cls(catalog, allow_scripts=allow_scripts, hub=hub)
         files = [Path(dataset_dir) / INFO, *(_info_file(Path(e)) for e in extra)]
         for number, file in enumerate(files):
             registry.searched.append(str(file))
@@ -109,7 +111,9 @@ class Registry:
             elif number > 0:
                 raise DataError(f"registry {file} does not exist", where="dataset_info")
         for entry in catalog.all("dataset"):
-            registry._add(entry.name, entry.info, Path(entry.root), f"plugin entry {entry.name}")
+            # What a user registered under a name of their own choice wins over what a plugin knows by that name.
+            if entry.name not in registry.entries:
+                registry._add(entry.name, entry.info, Path(entry.root), f"plugin entry {entry.name}")
         return registry
 
     def _add_file(self, file: Path) -> None:
@@ -183,9 +187,10 @@ class Registry:
 
     def _place(self, info: Mapping[str, Any], root: Path, where: str, checked: bool) -> dict[str, Any]:
         """Where the rows of an entry are, as fields of its spec."""
-        hub, hub_id = _hub_of(info)
-        if hub:
-            return {"hub": hub, "hub_id": hub_id, "fetch": self.catalog.get("hub", hub).resolve}
+        on_hub = hub_of_dataset(info, self.catalog, self.hub)
+        if on_hub is not None:
+            hub, hub_id = on_hub
+            return {"hub": hub.name, "hub_id": hub_id, "fetch": hub.resolve}
         if info.get("source"):
             return self._source(str(info["source"]), info.get("source_options") or {}, where)
         if info.get("script_url"):
@@ -267,15 +272,6 @@ def _check_keys(values: Any, known: Sequence[str], where: str) -> None:
             raise DataError(
                 f"unknown key {key!r}", where=where, fix=did_you_mean(key, known) or f"known: {', '.join(known)}"
             )
-
-
-def _hub_of(info: Mapping[str, Any]) -> tuple[str, str]:
-    prefer_ms = os.environ.get("USE_MODELSCOPE_HUB", "").lower() in ("1", "true", "yes")
-    order = [("ms_hub_url", "modelscope"), ("hf_hub_url", "huggingface")]
-    for key, hub in order if prefer_ms else reversed(order):
-        if info.get(key):
-            return hub, info[key]
-    return "", ""
 
 
 def _verify_sha1(path: Path, expected: str | None, where: str) -> None:

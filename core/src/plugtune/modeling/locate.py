@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plugtune.capabilities import ModelFamily, load_ref
+from plugtune.capabilities import ModelFamily
 from plugtune.catalog import Catalog
 from plugtune.errors import RequestError, did_you_mean
+from plugtune.hubs import chosen_hub, fetch_model
+from plugtune.modeling.entries import find_entry
 from plugtune.options.groups import ModelOptions
 from plugtune.plugins.policy import read_policy
 
@@ -48,30 +49,34 @@ def locate(options: ModelOptions, catalog: Catalog) -> Located:
         return _located(path.parent, path.name, catalog)
     if path.is_dir():
         return _located(path, None, catalog)
-    entries = {entry.name: entry for family in catalog.all("family") for entry in family.models}
-    hub = chosen_hub(catalog)
-    repository = entries[name].hub.get(hub, "") if name in entries else name
-    if not repository or (
-        name not in entries and (repository.count("/") != 1 or repository.startswith((".", "/", "~")))
-    ):
+    hub = chosen_hub(catalog, options.hub)
+    return _located(fetch_model(hub, _repository(name, options, hub.name, catalog), options, catalog), None, catalog)
+
+
+def _repository(name: str, options: ModelOptions, hub: str, catalog: Catalog) -> str:
+    """The repository on a hub of a model's name; a hub id is its own."""
+    families = catalog.all("family")
+    entry = find_entry(name, families)
+    if entry is None:
+        if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+            return name
+        names = [entry.name for family in families for entry in family.models]
         raise RequestError(
             f"model {name!r} does not exist", where="model_name_or_path", why="there is no such folder",
-            fix=did_you_mean(name, entries) or "give a folder, a hub id (owner/name) or a name: plugtune list models",
+            fix=did_you_mean(name, names) or "give a folder, a hub id (owner/name) or a name: plugtune list models",
         )  # fmt: skip
-    resolve = load_ref(catalog.get("hub", hub).resolve)
-    token = catalog.reveal(options.hf_hub_token or options.ms_hub_token)
-    folder = resolve(
-        repository, revision=options.model_revision, token=token, cache_dir=options.cache_dir, kind="model"
-    )
-    return _located(Path(folder), None, catalog)
-
-
-def chosen_hub(catalog: Catalog) -> str:
-    """The hub whose switch is set in the environment (`USE_MODELSCOPE_HUB=1`), else Hugging Face."""
-    for hub in catalog.all("hub"):
-        if hub.switch and os.environ.get(hub.switch, "").lower() in ("1", "true", "yes"):
-            return str(hub.name)
-    return "huggingface"
+    if hub not in entry.hub:
+        raise RequestError(
+            f"no id of model {entry.name!r} on {hub} is known", where="model_name_or_path",
+            fix=f"leave --hub out to fetch it from {', '.join(entry.hub)}, or give its id (owner/name)",
+        )  # fmt: skip
+    if entry.needs and not options.trust_remote_code:
+        raise RequestError(
+            f"model {entry.name!r} needs {entry.needs}", where="model_name_or_path",
+            why="transformers has no such architecture and no installed plugin claims it",
+            fix="read the code in its repository, then add --trust_remote_code true, or choose another model",
+        )  # fmt: skip
+    return entry.hub[hub]
 
 
 def _located(folder: Path, gguf: str | None, catalog: Catalog) -> Located:
@@ -97,12 +102,22 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def family_of(config: dict[str, Any], catalog: Catalog) -> ModelFamily | None:
-    """The family that claims a config by its architectures, else by its model type."""
+    """The family that claims a config by its architectures, else by its model type.
+
+    Raises:
+        RequestError: two families claim it.
+    """
     architectures = set(config.get("architectures") or [])
     families: list[ModelFamily] = catalog.all("family")
     by_architecture = [f for f in families if architectures & set(f.architectures)]
     by_type = [f for f in families if config.get("model_type") in f.model_types]
-    return next(iter(by_architecture or by_type), None)
+    claims = by_architecture or by_type
+    if len(claims) > 1:
+        raise RequestError(
+            f"the model is claimed by the families {' and '.join(f.name for f in claims)}", where="config.json",
+            why="a claim has one owner", fix="deny the plugin of one of them (PLUGTUNE_PLUGINS_DENY)",
+        )  # fmt: skip
+    return claims[0] if claims else None
 
 
 def check_weights(folder: Path) -> None:

@@ -37,16 +37,26 @@ class MethodContext:
     autocast: str = ""
 
 
-def linear_names(model: Any) -> list[str]:
-    """Last names of all linear layers but the output head, sorted (`q_proj`, `up_proj` …)."""
+def linear_names(model: Any, family: ModelFamily | None = None) -> list[str]:
+    """Last names of all linear layers but the output head and the family's routers, sorted (`q_proj`, `up_proj` …)."""
     import torch
+    from transformers.pytorch_utils import Conv1D
 
     head = model.get_output_embeddings()
     names = set()
     for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Linear) and module is not head:
+        if isinstance(module, torch.nn.Linear | Conv1D) and module is not head:
             names.add(name.rpartition(".")[2])
-    return sorted(names - {"lm_head", "score"})
+    return sorted(names - {"lm_head", "score"} - set(family.routers if family else ()))
+
+
+def frozen_experts(model: Any) -> int:
+    """How many weights of routed experts are not trained: they are joined in tensors that no adapter reaches."""
+    return sum(
+        parameter.numel()
+        for name, parameter in model.named_parameters()
+        if parameter.ndim == 3 and ".experts." in name and not parameter.requires_grad
+    )
 
 
 def check_targets(model: Any, targets: Sequence[str], family: ModelFamily | None, option: str) -> list[str]:
@@ -59,7 +69,7 @@ def check_targets(model: Any, targets: Sequence[str], family: ModelFamily | None
     aliases = family.target_aliases if family else {}
     expanded: list[str] = []
     for target in targets:
-        expanded += linear_names(model) if target == "all" else aliases.get(target, (target,))
+        expanded += linear_names(model, family) if target == "all" else aliases.get(target, (target,))
     missing = [t for t in expanded if t not in names]
     if missing:
         linear = linear_names(model)

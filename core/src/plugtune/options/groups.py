@@ -21,6 +21,7 @@ class ModelOptions:
     adapter_name_or_path: list[str] = option([], help="Adapters to continue, stack or merge; a comma list.")
     adapter_folder: str | None = option(None, help="Folder that adapter names are relative to.")
     cache_dir: str | None = option(None, help="Where downloaded models are kept.")
+    hub: str | None = option(None, help="Hub that models and data sets come from: huggingface (default), modelscope …")
     model_revision: str = option("main", help="Branch, tag or commit of a hub model.")
     hf_hub_token: str | None = option(None, help="Hugging Face access token.")
     ms_hub_token: str | None = option(None, help="ModelScope access token.")

@@ -20,7 +20,7 @@ def make_trainer(run: Run) -> Any:
     from transformers import set_seed
 
     from plugtune.modeling.load import load_model
-    from plugtune.modeling.methods import MethodContext, rest_in_fp32
+    from plugtune.modeling.methods import MethodContext, frozen_experts, rest_in_fp32
     from plugtune.modeling.precision import choose_precision
     from plugtune.modeling.request import ModelRequest
     from plugtune.training.arguments import make_arguments, set_checkpointing
@@ -49,6 +49,10 @@ def make_trainer(run: Run) -> Any:
         autocast="bfloat16" if precision.bf16 else "",
     )  # fmt: skip
     model = load_ref(plan.method.prepare)(model, context)
+    if plan.method.saves_adapter and (frozen := frozen_experts(model)):
+        plan.notes.append(
+            f"the {frozen:,} weights of routed experts stay as they are; their joint tensors take no adapter"
+        )
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     everything = sum(p.numel() for p in model.parameters())
     plan.choose("trained", f"{trained:,} of {everything:,} parameters", f"method {plan.method.name}")

@@ -84,7 +84,7 @@ def _check_names(run: Run) -> None:
     if data.template != "auto" and run.plan.stage.rows != "document":
         find(data.template, run.host.catalog)
     if not data.tokenized_path:
-        precheck(data, run.host.catalog, run.plan.stage.rows)
+        precheck(data, run.host.catalog, run.plan.stage.rows, run.plan.model.hub)
 
 
 def prepare_rows(run: Run) -> None:
@@ -120,6 +120,7 @@ def prepare_rows(run: Run) -> None:
     run.rows = prepare(
         plan.data, run.host.catalog, row_kind=plan.stage.rows, encoder_for=encoder_for, seed=plan.run.seed,
         need_train=plan.run.do_train, need_eval=plan.run.do_eval or plan.run.do_predict,
+        hub=plan.model.hub,
     )  # fmt: skip
     for line in run.rows.report.text().splitlines():
         say(line)
