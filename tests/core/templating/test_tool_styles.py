@@ -52,6 +52,7 @@ ALONE = {
         '\n<seed:tool_call>\n<function=f>\n<parameter=x>说 "hi"</parameter>\n<parameter=items>[1, 2]</parameter>\n'
         "</function>\n</seed:tool_call>"
     ),
+    "phi4_mini": '<|tool_call|>[{"name": "f", "arguments": {"x": "说 \\"hi\\"", "items": [1, 2]}}]<|/tool_call|>',
 }
 """One call, by style: written by hand after the models' own formats."""
 

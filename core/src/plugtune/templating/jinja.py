@@ -172,7 +172,7 @@ class _Writer:
             + put("thought", f"{start} in content and {end} in content")
             + put("keeps", "thought and enable_thinking and loop.index0 > state.last_question")
             + when("thought and not keeps", put("content", f"content.split({end}, 1)[1].lstrip('\\n')"))
-            + put("empty", f"{quoted(opening + closing)} if final and not keeps else ''")
+            + put("empty", f"{quoted(self.template.empty_thoughts)} if final and not keeps else ''")
         )
 
     def _learnt(self, answer: str) -> str:
@@ -190,4 +190,4 @@ class _Writer:
         """Empty thoughts that are given to a model that shall not think."""
         if self.template.thinking is None or not self.strips:
             return ""
-        return when("add_generation_prompt and not enable_thinking", literal("".join(self.template.thinking)))
+        return when("add_generation_prompt and not enable_thinking", literal(self.template.empty_thoughts))

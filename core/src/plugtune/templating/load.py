@@ -169,7 +169,7 @@ def _check_messages(item: dict[str, Any], number: int, where: str) -> None:
 
 TYPES: dict[str, type] = {
     "name": str, "summary": str, "source": str, "default_system": str, "opener": str, "tool_separator": str,
-    "tool_style": str, "replace_eos": bool, "system_in_user": bool,
+    "tool_style": str, "no_thoughts": str, "replace_eos": bool, "system_in_user": bool,
 }  # fmt: skip
 
 

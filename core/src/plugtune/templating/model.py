@@ -76,6 +76,7 @@ class ChatTemplate:
             added after the last answer only.
         replace_eos: the first stop word becomes the tokenizer's end-of-sequence token.
         thinking: opening and closing words of reasoning, when the model reasons.
+        no_thoughts: what a model writes that does not think; the opening and closing words when left out.
         reasoning: how reasoning is treated (`none`, `keep`, `strip-history`): with `strip-history` answers to
             earlier questions lose their thoughts and a last answer without any gets empty thoughts.
         model_types: transformers model types for which this is the usual template; used for mismatch warnings.
@@ -102,10 +103,17 @@ class ChatTemplate:
     eos: Literal["each", "once"] = "each"
     replace_eos: bool = False
     thinking: tuple[str, str] | None = None
+    no_thoughts: str | None = None
     reasoning: Literal["none", "keep", "strip-history"] = "none"
     model_types: tuple[str, ...] = ()
     examples: tuple[TemplateExample, ...] = ()
     source: str = ""
+
+
+    @property
+    def empty_thoughts(self) -> str:
+        """What stands for thoughts that are not there; empty when the model does not reason."""
+        return "".join(self.thinking or ()) if self.no_thoughts is None else self.no_thoughts
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ def _answer(
     pieces = template.tool_call if message.tool_calls and template.tool_call else template.assistant
     if template.thinking is None or template.reasoning != "strip-history":
         return Turn(pending, fill(pieces, content), message.train)
-    thoughts, content, kept = _thoughts(template.thinking, content, options, place)
+    thoughts, content, kept = _thoughts(template, template.thinking, content, options, place)
     answer = fill(pieces, content)
     # An answer that lost its thoughts is context: asked the same at inference, the model would think.
     train = message.train and (place.final or kept)
@@ -148,7 +148,7 @@ def _answer(
 
 
 def _thoughts(
-    words: tuple[str, str], content: str, options: RenderOptions, place: Place
+    template: ChatTemplate, words: tuple[str, str], content: str, options: RenderOptions, place: Place
 ) -> tuple[list[Piece], str, bool]:
     """Empty thoughts to put before an answer without any, the answer, and whether it keeps thoughts of its own.
 
@@ -160,13 +160,13 @@ def _thoughts(
         return [], content, True
     if has_thoughts:
         content = content.split(closing.strip(), 1)[1].lstrip("\n")
-    return [opening + closing] if place.final else [], content, False
+    return [template.empty_thoughts] if place.final else [], content, False
 
 
 def _thinking_off(template: ChatTemplate, options: RenderOptions) -> list[Piece]:
     if template.thinking is None or template.reasoning != "strip-history" or options.enable_thinking:
         return []
-    return ["".join(template.thinking)]
+    return [template.empty_thoughts]
 
 
 def fill(pieces: Pieces, content: str, index: int = 0) -> list[Piece]:

@@ -1,33 +1,47 @@
-"""LLaMA 1, 2, 3 and models of the same architecture, with their templates. Imports nothing heavy."""
+"""LLaMA 1 to 4, Chinese LLaMA and Alpaca, MobileLLM, with their templates. Imports nothing heavy."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import plugtune
+from plugtune.modeling.entries import read_models
 
-from plugtune_family_llama.models import MODELS
+HERE = Path(__file__).parent
+
+STANDARD = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 @plugtune.hookimpl
 def plugtune_families() -> list[plugtune.ModelFamily]:
-    """The family `llama`."""
+    """llama, llama4."""
+    models = read_models(HERE / "models.tsv")
     return [
         plugtune.ModelFamily(
             name="llama",
-            summary="LLaMA 1, 2, 3, SmolLM and SmolLM2",
-            models=MODELS,
+            summary="LLaMA 1, 2, 3 and other checkpoints of the same architecture",
+            models=models["llama"],
             template="llama3",
             model_types=("llama",),
             architectures=("LlamaForCausalLM",),
-            lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-        )
+            lora_targets=STANDARD,
+        ),
+        plugtune.ModelFamily(
+            name="llama4",
+            summary="LLaMA 4 (text) and MobileLLM-R1",
+            models=models["llama4"],
+            template="llama4",
+            model_types=("llama4", "llama4_text"),
+            architectures=("Llama4ForCausalLM", "Llama4ForConditionalGeneration"),
+            lora_targets=STANDARD,
+            routers=("router",),
+        ),
     ]
 
 
 @plugtune.hookimpl
 def plugtune_templates() -> list[plugtune.ChatTemplate]:
-    """llama2, llama3, smollm, smollm2."""
+    """The templates of these models."""
     from plugtune.templating.load import load_templates
 
-    return load_templates(Path(__file__).parent / "templates")
+    return load_templates(HERE / "templates")

@@ -8,6 +8,7 @@ from plugtune.templating.tools.bare import GLM4, Llama3, Mistral
 from plugtune.templating.tools.elements import GLM4_MOE, MINIMAX_M2, QWEN3_5, SEED_OSS
 from plugtune.templating.tools.gemma4 import Gemma4
 from plugtune.templating.tools.lfm2 import LFM2
+from plugtune.templating.tools.phi4 import Phi4Mini
 from plugtune.templating.tools.react import ReAct
 from plugtune.templating.tools.style import JinjaTools, ToolStyle
 from plugtune.templating.tools.tags import LING, MINIMAX_M1, TOOL_CALL_TAGS
@@ -28,6 +29,7 @@ STYLES: dict[str, ToolStyle] = {
     "minimax1": MINIMAX_M1,
     "minimax2": MINIMAX_M2,
     "seed_oss": SEED_OSS,
+    "phi4_mini": Phi4Mini(),
 }
 """Tool style by the name that templates use."""
 

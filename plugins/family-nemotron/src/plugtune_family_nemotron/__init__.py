@@ -1,0 +1,45 @@
+"""Nemotron and Minitron. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import plugtune
+from plugtune.modeling.entries import read_models
+
+HERE = Path(__file__).parent
+
+STANDARD = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@plugtune.hookimpl
+def plugtune_families() -> list[plugtune.ModelFamily]:
+    """nemotron, nemotron-h, llama-nemotron."""
+    models = read_models(HERE / "models.tsv")
+    return [
+        plugtune.ModelFamily(
+            name="nemotron",
+            summary="Nemotron and Minitron",
+            models=models["nemotron"],
+            model_types=("nemotron",),
+            architectures=("NemotronForCausalLM",),
+            lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"),
+        ),
+        plugtune.ModelFamily(
+            name="nemotron-h",
+            summary="Nemotron-H and Nemotron Nano 2, with state spaces",
+            models=models["nemotron-h"],
+            model_types=("nemotron_h",),
+            architectures=("NemotronHForCausalLM",),
+            lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"),
+            routers=("gate",),
+            packs=False,
+        ),
+        plugtune.ModelFamily(
+            name="llama-nemotron",
+            summary="LLaMA tuned by NVIDIA (LLaMA architecture)",
+            models=models["llama-nemotron"],
+            template="llama3",
+            lora_targets=STANDARD,
+        ),
+    ]

@@ -1,0 +1,44 @@
+"""Seed-OSS and Seed-Coder, with their templates. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import plugtune
+from plugtune.modeling.entries import read_models
+
+HERE = Path(__file__).parent
+
+STANDARD = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@plugtune.hookimpl
+def plugtune_families() -> list[plugtune.ModelFamily]:
+    """seed-oss, seed-coder."""
+    models = read_models(HERE / "models.tsv")
+    return [
+        plugtune.ModelFamily(
+            name="seed-oss",
+            summary="Seed-OSS",
+            models=models["seed-oss"],
+            template="seed_oss",
+            model_types=("seed_oss",),
+            architectures=("SeedOssForCausalLM",),
+            lora_targets=STANDARD,
+        ),
+        plugtune.ModelFamily(
+            name="seed-coder",
+            summary="Seed-Coder (LLaMA architecture)",
+            models=models["seed-coder"],
+            template="seed_coder",
+            lora_targets=STANDARD,
+        ),
+    ]
+
+
+@plugtune.hookimpl
+def plugtune_templates() -> list[plugtune.ChatTemplate]:
+    """The templates of these models."""
+    from plugtune.templating.load import load_templates
+
+    return load_templates(HERE / "templates")

@@ -1,0 +1,28 @@
+"""StableLM and Stable Code. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import plugtune
+from plugtune.modeling.entries import read_models
+
+HERE = Path(__file__).parent
+
+STANDARD = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@plugtune.hookimpl
+def plugtune_families() -> list[plugtune.ModelFamily]:
+    """stablelm."""
+    models = read_models(HERE / "models.tsv")
+    return [
+        plugtune.ModelFamily(
+            name="stablelm",
+            summary="StableLM and Stable Code",
+            models=models["stablelm"],
+            model_types=("stablelm", "stablelm_epoch"),
+            architectures=("StableLmForCausalLM", "StableLMEpochForCausalLM"),
+            lora_targets=STANDARD,
+        ),
+    ]
