@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from plugtune.cli.output import emit_json, table
@@ -32,7 +34,19 @@ def command(kind: str | None, as_json: bool) -> None:
               [(k, r["name"], r["plugin"], r["version"], r["summary"]) for k, r in rows])  # fmt: skip
         click.echo(f"{len(index.rows('model'))} models: plugtune list models")
         return
+    if wanted == ["model"]:
+        _models([row for _, row in rows])
+        return
     table(
         ["NAME", "PLUGIN", "VERSION", "SUMMARY"],
         [(r["name"], r["plugin"], r["version"], r["summary"]) for _, r in rows],
     )
+
+
+def _models(rows: list[dict[str, Any]]) -> None:
+    hubs = ("huggingface", "modelscope")
+    table(
+        ["NAME", "SIZE", "FAMILY", "TEMPLATE", *(hub.upper() for hub in hubs), "PLUGIN"],
+        [(r["name"], r["size"], r["family"], r["template"], *(r["hub"].get(h, "") for h in hubs), r["plugin"])
+         for r in rows],
+    )  # fmt: skip

@@ -109,7 +109,6 @@ class ChatTemplate:
     examples: tuple[TemplateExample, ...] = ()
     source: str = ""
 
-
     @property
     def empty_thoughts(self) -> str:
         """What stands for thoughts that are not there; empty when the model does not reason."""

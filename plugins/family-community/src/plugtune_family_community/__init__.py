@@ -1,4 +1,4 @@
-"""Models of many makers: Vicuna, Zephyr, OpenChat, Solar, XuanYuan, Apertus, DBRX, Jamba and others, with their templates. Imports nothing heavy."""
+"""Models of many makers (Vicuna, Zephyr, OpenChat, DBRX, Jamba …), with their templates. Imports nothing heavy."""
 
 from __future__ import annotations
 

@@ -25,7 +25,12 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             model_types=("exaone",),
             architectures=("ExaoneForCausalLM",),
             lora_targets=STANDARD,
-            target_aliases={"out_proj": ("o_proj",), "c_fc_0": ("gate_proj",), "c_fc_1": ("up_proj",), "c_proj": ("down_proj",)},
+            target_aliases={
+                "out_proj": ("o_proj",),
+                "c_fc_0": ("gate_proj",),
+                "c_fc_1": ("up_proj",),
+                "c_proj": ("down_proj",),
+            },
         ),
         plugtune.ModelFamily(
             name="exaone4",

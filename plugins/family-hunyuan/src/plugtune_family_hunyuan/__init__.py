@@ -24,7 +24,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
     return [
         plugtune.ModelFamily(
             name="hunyuan",
-            summary="Hunyuan, Hunyuan-MT and Hy3, dense and mixtures of experts; attention and shared experts are adapted",
+            summary="Hunyuan, Hunyuan-MT and Hy3; attention and shared experts are adapted",
             models=models["hunyuan"],
             template="hunyuan",
             model_types=("hunyuan_v1_dense", "hunyuan_v1_moe", "hy_v3"),

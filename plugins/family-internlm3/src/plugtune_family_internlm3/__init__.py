@@ -21,7 +21,6 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             name="internlm3",
             summary="InternLM3",
             models=models["internlm3"],
-            template="intern2",
             model_types=("internlm3",),
             architectures=("InternLM3ForCausalLM",),
             lora_targets=STANDARD,

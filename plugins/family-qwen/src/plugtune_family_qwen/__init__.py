@@ -1,4 +1,4 @@
-"""Qwen1.5, Qwen2, Qwen2.5, Qwen3, Qwen3.5 and QwQ, dense and mixtures of experts, with their templates. Imports nothing heavy."""
+"""Qwen1.5, Qwen2, Qwen2.5, Qwen3, Qwen3.5 and QwQ, with their templates. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -53,7 +53,12 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             models=models["qwen3.5"],
             template="qwen3_5",
             model_types=("qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text"),
-            architectures=("Qwen3_5ForCausalLM", "Qwen3_5ForConditionalGeneration", "Qwen3_5MoeForCausalLM", "Qwen3_5MoeForConditionalGeneration"),
+            architectures=(
+                "Qwen3_5ForCausalLM",
+                "Qwen3_5ForConditionalGeneration",
+                "Qwen3_5MoeForCausalLM",
+                "Qwen3_5MoeForConditionalGeneration",
+            ),
             lora_targets=("q_proj", "k_proj", "v_proj", "o_proj"),
             routers=("gate", "shared_expert_gate"),
             packs=False,
