@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import runpy
 import sys
 import tomllib
 from pathlib import Path
@@ -42,6 +43,8 @@ def main() -> None:
     made = official_index()
     if "--check" not in sys.argv[1:]:
         INDEX.write_text(made, encoding="utf-8")
+        # What the families know stands on a page of its own, made of the same plugins.
+        runpy.run_path(str(ROOT / "scripts" / "models_page.py"), run_name="__main__")
     elif INDEX.read_text(encoding="utf-8") != made:
         raise SystemExit("the index of official plugins is not that of this tree: make index")
 

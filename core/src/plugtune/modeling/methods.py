@@ -37,8 +37,16 @@ class MethodContext:
     autocast: str = ""
 
 
+EXPERT_PARTS = frozenset({"gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"})
+"""Names that peft takes for parts of routed experts wherever a model has any (its `utils.transformers_weight_conversion`
+maps them to the experts' joint tensors), although shared experts and dense layers use them too."""
+
+
 def linear_names(model: Any, family: ModelFamily | None = None) -> list[str]:
-    """Last names of all linear layers but the output head and the family's routers, sorted (`q_proj`, `up_proj` …)."""
+    """Last names of the linear layers that `all` stands for, sorted (`q_proj`, `up_proj` …).
+
+    Left out are the output head, what the family leaves alone, and parts of experts where experts are routed.
+    """
     import torch
     from transformers.pytorch_utils import Conv1D
 
@@ -47,7 +55,13 @@ def linear_names(model: Any, family: ModelFamily | None = None) -> list[str]:
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Linear | Conv1D) and module is not head:
             names.add(name.rpartition(".")[2])
-    return sorted(names - {"lm_head", "score"} - set(family.routers if family else ()))
+    experts = EXPERT_PARTS if any(is_expert(n, p) for n, p in model.named_parameters()) else frozenset()
+    return sorted(names - {"lm_head", "score"} - set(family.unadapted if family else ()) - experts)
+
+
+def is_expert(name: str, parameter: Any) -> bool:
+    """Whether a parameter is a joint tensor of routed experts, `(experts, ., .)`."""
+    return ".experts." in name and parameter.ndim == 3
 
 
 def frozen_experts(model: Any) -> int:
@@ -55,7 +69,7 @@ def frozen_experts(model: Any) -> int:
     return sum(
         parameter.numel()
         for name, parameter in model.named_parameters()
-        if parameter.ndim == 3 and ".experts." in name and not parameter.requires_grad
+        if is_expert(name, parameter) and not parameter.requires_grad
     )
 
 

@@ -21,7 +21,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             models=models["bailing"],
             template="bailing",
             lora_targets=("query_key_value", "dense", "gate_proj", "up_proj", "down_proj"),
-            routers=("gate",),
+            unadapted=("gate",),
         ),
     ]
 

@@ -146,7 +146,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             architectures=("DbrxForCausalLM",),
             blocks="transformer.blocks",
             lora_targets=("Wqkv", "out_proj"),
-            routers=("layer",),
+            unadapted=("layer",),
         ),
         plugtune.ModelFamily(
             name="jamba",
@@ -155,7 +155,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             model_types=("jamba",),
             architectures=("JambaForCausalLM",),
             lora_targets=STANDARD,
-            routers=("router",),
+            unadapted=("router",),
             packs=False,
         ),
         plugtune.ModelFamily(

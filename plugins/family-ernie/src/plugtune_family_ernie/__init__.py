@@ -19,13 +19,13 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
     return [
         plugtune.ModelFamily(
             name="ernie4.5",
-            summary="ERNIE 4.5, dense and mixtures of experts; attention, shared experts and dense layers are adapted",
+            summary="ERNIE 4.5, dense and mixtures of experts; of a mixture of experts attention is adapted",
             models=models["ernie4.5"],
             template="ernie_nothink",
             model_types=("ernie4_5", "ernie4_5_moe"),
             architectures=("Ernie4_5ForCausalLM", "Ernie4_5_MoeForCausalLM"),
             lora_targets=STANDARD,
-            routers=("gate",),
+            unadapted=("gate",),
         ),
     ]
 

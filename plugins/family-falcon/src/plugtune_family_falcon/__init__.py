@@ -22,7 +22,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             summary="Falcon and Falcon 2",
             models=models["falcon"],
             template="falcon",
-            model_types=("falcon", "RefinedWeb", "RefinedWebModel"),
+            model_types=("falcon",),
             architectures=("FalconForCausalLM",),
             blocks="transformer.h",
             lora_targets=("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"),
@@ -41,6 +41,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             model_types=("falcon_h1",),
             architectures=("FalconH1ForCausalLM",),
             lora_targets=STANDARD,
+            unadapted=("out_proj",),
             packs=False,
         ),
     ]

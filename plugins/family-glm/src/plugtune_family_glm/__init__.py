@@ -35,7 +35,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
         ),
         plugtune.ModelFamily(
             name="glm4-moe",
-            summary="GLM-4.5, 4.6 and 4.7; attention, shared experts and dense layers are adapted",
+            summary="GLM-4.5, 4.6 and 4.7; of a mixture of experts attention is adapted",
             models=models["glm4-moe"],
             template="glm4_moe",
             model_types=("glm4_moe", "glm4_moe_lite"),
@@ -53,7 +53,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
                 "up_proj",
                 "down_proj",
             ),
-            routers=("gate",),
+            unadapted=("gate",),
         ),
     ]
 

@@ -23,7 +23,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             model_types=("gpt_oss",),
             architectures=("GptOssForCausalLM",),
             lora_targets=("q_proj", "k_proj", "v_proj", "o_proj"),
-            routers=("router",),
+            unadapted=("router",),
         ),
     ]
 

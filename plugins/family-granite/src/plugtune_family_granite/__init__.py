@@ -34,7 +34,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             model_types=("granitemoe", "granitemoeshared"),
             architectures=("GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM"),
             lora_targets=("q_proj", "k_proj", "v_proj", "o_proj"),
-            routers=("layer",),
+            unadapted=("layer",),
         ),
         plugtune.ModelFamily(
             name="granite4",
@@ -44,7 +44,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             model_types=("granitemoehybrid",),
             architectures=("GraniteMoeHybridForCausalLM",),
             lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "input_linear", "output_linear"),
-            routers=("layer",),
+            unadapted=("layer",),
             packs=False,
         ),
     ]

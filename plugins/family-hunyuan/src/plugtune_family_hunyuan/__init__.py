@@ -24,20 +24,20 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
     return [
         plugtune.ModelFamily(
             name="hunyuan",
-            summary="Hunyuan, Hunyuan-MT and Hy3; attention and shared experts are adapted",
+            summary="Hunyuan, Hunyuan-MT and Hy3; of a mixture of experts attention is adapted",
             models=models["hunyuan"],
             template="hunyuan",
             model_types=("hunyuan_v1_dense", "hunyuan_v1_moe", "hy_v3"),
             architectures=("HunYuanDenseV1ForCausalLM", "HunYuanMoEV1ForCausalLM", "HYV3ForCausalLM"),
             lora_targets=STANDARD,
-            routers=("wg", "gate"),
+            unadapted=("wg", "gate"),
         ),
         plugtune.ModelFamily(
             name="youtu",
             summary="Youtu-LLM",
             models=models["youtu"],
             template="youtu",
-            model_types=("youtu", "youtu_llm"),
+            model_types=("youtu",),
             architectures=("YoutuForCausalLM",),
             lora_targets=LATENT,
         ),

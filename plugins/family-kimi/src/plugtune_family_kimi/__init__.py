@@ -28,16 +28,16 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             models=models["moonlight"],
             template="moonlight",
             lora_targets=LATENT,
-            routers=("gate",),
+            unadapted=("gate",),
         ),
         plugtune.ModelFamily(
             name="kimi-linear",
-            summary="Kimi Linear; attention, shared experts and dense layers are adapted",
+            summary="Kimi Linear; of a mixture of experts attention is adapted",
             models=models["kimi-linear"],
             model_types=("kimi_linear",),
             architectures=("KimiLinearForCausalLM",),
             lora_targets=("q_proj", "k_proj", "v_proj", "o_proj"),
-            routers=("gate",),
+            unadapted=("gate",),
             packs=False,
         ),
         plugtune.ModelFamily(
@@ -45,7 +45,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             summary="Kimi K2 (code of its repository)",
             models=models["kimi-k2"],
             lora_targets=LATENT,
-            routers=("gate",),
+            unadapted=("gate",),
         ),
         plugtune.ModelFamily(
             name="kimi-dev",

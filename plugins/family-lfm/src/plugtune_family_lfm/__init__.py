@@ -23,7 +23,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             model_types=("lfm2", "lfm2_moe"),
             architectures=("Lfm2ForCausalLM", "Lfm2MoeForCausalLM"),
             lora_targets=("q_proj", "k_proj", "v_proj", "out_proj", "in_proj", "w1", "w2", "w3"),
-            routers=("gate",),
+            unadapted=("gate",),
             packs=False,
         ),
     ]

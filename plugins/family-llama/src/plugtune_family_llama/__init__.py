@@ -34,7 +34,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             model_types=("llama4", "llama4_text"),
             architectures=("Llama4ForCausalLM", "Llama4ForConditionalGeneration"),
             lora_targets=STANDARD,
-            routers=("router",),
+            unadapted=("router",),
         ),
     ]
 

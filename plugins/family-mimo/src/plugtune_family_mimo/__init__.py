@@ -26,13 +26,13 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
         ),
         plugtune.ModelFamily(
             name="mimo-v2",
-            summary="MiMo V2 mixtures of experts; attention and dense layers are adapted",
+            summary="MiMo V2 mixtures of experts; attention is adapted",
             models=models["mimo-v2"],
             template="mimo_v2",
             model_types=("mimo_v2_flash",),
             architectures=("MiMoV2FlashForCausalLM",),
             lora_targets=STANDARD,
-            routers=("gate",),
+            unadapted=("gate",),
         ),
     ]
 

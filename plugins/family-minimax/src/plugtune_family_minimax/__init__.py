@@ -23,7 +23,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             model_types=("minimax",),
             architectures=("MiniMaxForCausalLM",),
             lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "out_proj"),
-            routers=("gate", "output_gate"),
+            unadapted=("gate", "output_gate"),
             packs=False,
         ),
         plugtune.ModelFamily(
@@ -34,7 +34,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             model_types=("minimax_m2",),
             architectures=("MiniMaxM2ForCausalLM",),
             lora_targets=("q_proj", "k_proj", "v_proj", "o_proj"),
-            routers=("gate",),
+            unadapted=("gate",),
         ),
     ]
 

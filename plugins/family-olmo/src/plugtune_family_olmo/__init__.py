@@ -34,7 +34,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             model_types=("olmoe", "flex_olmo"),
             architectures=("OlmoeForCausalLM", "FlexOlmoForCausalLM"),
             lora_targets=("q_proj", "k_proj", "v_proj", "o_proj"),
-            routers=("gate",),
+            unadapted=("gate",),
         ),
     ]
 

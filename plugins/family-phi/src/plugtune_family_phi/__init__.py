@@ -40,7 +40,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             model_types=("phimoe",),
             architectures=("PhimoeForCausalLM", "PhiMoEForCausalLM"),
             lora_targets=("q_proj", "k_proj", "v_proj", "o_proj"),
-            routers=("router", "gate"),
+            unadapted=("router", "gate"),
         ),
         plugtune.ModelFamily(
             name="phi3-small",

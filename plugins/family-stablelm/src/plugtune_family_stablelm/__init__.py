@@ -21,8 +21,8 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             name="stablelm",
             summary="StableLM and Stable Code",
             models=models["stablelm"],
-            model_types=("stablelm", "stablelm_epoch"),
-            architectures=("StableLmForCausalLM", "StableLMEpochForCausalLM"),
+            model_types=("stablelm",),
+            architectures=("StableLmForCausalLM",),
             lora_targets=STANDARD,
         ),
     ]
