@@ -29,7 +29,7 @@ family. This page is made by `scripts/models_page.py` from the plugins.
 A model is found by its name, by its id on a hub (`owner/name`) or by its folder. A folder belongs to the family that
 claims the `model_type` or the `architectures` of its config.json; each of these has one owner. A family without claims
 only names checkpoints whose architecture another family claims. A model that no family claims is trained all the same
-when transformers knows its architecture: all linear layers are adapted, and its blocks are looked for in `model.layers`.
+when transformers knows its architecture: all linear layers are adapted, its blocks are looked for in `model.layers`.
 
 `--lora_target all` leaves alone the output head, the layers under "left alone", and, in a mixture of experts, the
 routed experts and every layer that shares a name with their parts; the run says how many weights that are.

@@ -66,8 +66,8 @@ class ModelFamily:
         architectures: `architectures` values that it claims where the model type alone does not decide.
         blocks: dotted path of the list of decoder blocks in the native class.
         lora_targets: linear layers that are usually adapted; names inside a block.
-        unadapted: linear layers that `--lora_target all` leaves as they are (routers; layers whose kernels would pass an
-            adapter by).
+        unadapted: linear layers that `--lora_target all` leaves as they are: routers, and layers whose kernels would
+            pass an adapter by.
         target_aliases: original module names that users still type → native names (`c_attn` → q_proj, k_proj, v_proj).
         requires: PEP 508 requirements of this family beyond its distribution's own.
         packs: whether rows laid end to end with restarting positions are computed independently of each other

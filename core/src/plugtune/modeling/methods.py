@@ -38,8 +38,8 @@ class MethodContext:
 
 
 EXPERT_PARTS = frozenset({"gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"})
-"""Names that peft takes for parts of routed experts wherever a model has any (its `utils.transformers_weight_conversion`
-maps them to the experts' joint tensors), although shared experts and dense layers use them too."""
+"""Names that peft takes for parts of routed experts in a model that has any (`utils.transformers_weight_conversion`
+maps them to joint tensors), although shared experts and dense layers use them too."""
 
 
 def linear_names(model: Any, family: ModelFamily | None = None) -> list[str]:
