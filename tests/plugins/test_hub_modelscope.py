@@ -21,7 +21,10 @@ import sys
 from plugtune.modeling.locate import locate
 from plugtune.options.groups import ModelOptions
 from plugtune.plugins.host import PluginHost
-options = ModelOptions(model_name_or_path=sys.argv[1], cache_dir=sys.argv[2], ms_hub_token=sys.argv[3] or None)
+more = dict(arg.split("=") for arg in sys.argv[4:])
+options = ModelOptions(
+    model_name_or_path=sys.argv[1], cache_dir=sys.argv[2], ms_hub_token=sys.argv[3] or None, **more
+)
 located = locate(options, PluginHost().load().catalog)
 print(located.model_type, sorted(p.name for p in located.folder.iterdir() if not p.name.startswith(".")))
 """
@@ -60,6 +63,8 @@ def hub(model_dir: Path):
                 self.send(404, json.dumps({"Code": 10010205001, "Message": "not exist", "Success": False}).encode())
             elif "FilePath" in query:
                 content = files.get(query["FilePath"][0])
+                if content and query["FilePath"][0] == server.spoil:
+                    content = bytes(len(content))
                 self.send(404 if content is None else 200, content or b"")
             else:
                 listing = [
@@ -90,7 +95,7 @@ def hub(model_dir: Path):
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.seen = seen
+    server.seen, server.spoil = seen, ""
     Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -151,3 +156,19 @@ def test_a_data_set_that_names_both_hubs_comes_from_the_one_that_is_chosen(hub, 
     endpoint = f"http://127.0.0.1:{hub.server_address[1]}"
     done = run(ROWS, tmp_path, endpoint=endpoint, home=tmp_path)
     assert done.stdout.strip() == "modelscope ['b']", done.stderr
+
+
+def test_the_option_chooses_this_hub_without_its_switch(hub, tmp_path):
+    endpoint = f"http://127.0.0.1:{hub.server_address[1]}"
+    done = run(
+        MODEL, "team/tiny", tmp_path, "", "hub=modelscope", endpoint=endpoint, home=tmp_path, USE_MODELSCOPE_HUB="0"
+    )
+    assert done.stdout.startswith("llama"), done.stderr
+
+
+def test_a_file_that_arrives_damaged_is_refused(hub, tmp_path):
+    hub.spoil = "model.safetensors"
+    endpoint = f"http://127.0.0.1:{hub.server_address[1]}"
+    done = run(MODEL, "team/tiny", tmp_path / "kept", "", endpoint=endpoint, home=tmp_path)
+    assert done.returncode != 0
+    assert "model 'team/tiny' cannot be fetched from ModelScope" in done.stderr

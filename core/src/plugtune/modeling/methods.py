@@ -53,8 +53,10 @@ def linear_names(model: Any, family: ModelFamily | None = None) -> list[str]:
     head = model.get_output_embeddings()
     names = set()
     for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Linear | Conv1D) and module is not head:
-            names.add(name.rpartition(".")[2])
+        last = name.rpartition(".")[2]
+        # A layer in a list has a number for a name, which would match blocks too.
+        if isinstance(module, torch.nn.Linear | Conv1D) and module is not head and not last.isdigit():
+            names.add(last)
     experts = EXPERT_PARTS if any(is_expert(n, p) for n, p in model.named_parameters()) else frozenset()
     return sorted(names - {"lm_head", "score"} - set(family.unadapted if family else ()) - experts)
 

@@ -15,6 +15,7 @@ from plugtune.modeling.value_head import FILE as HEAD_FILE
 
 from plugtune_export_merged.adapter import Adapter, read_adapter
 from plugtune_export_merged.weights import ShardWriter, base_shards, read_tensors
+from plugtune_export_merged.whole import is_renamed, merge_whole
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -55,6 +56,8 @@ def export(context: ExportContext) -> ExportReport:
 def _write_weights(context: ExportContext, folder: Path) -> tuple[list[str], int]:
     source = _plain_base(context, folder)
     adapters = [read_adapter(path) for path in context.adapters]
+    if is_renamed(context.located.model_type, adapters, base_shards(source)):
+        return merge_whole(context, folder)
     tied = bool(context.located.config.get("tie_word_embeddings"))
     wanted = DTYPES.get(context.dtype)
     writer = ShardWriter(folder, int(context.shard_bytes))

@@ -32,7 +32,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             model_types=("nemotron_h",),
             architectures=("NemotronHForCausalLM",),
             lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"),
-            unadapted=("gate",),
+            unadapted=("gate", "out_proj"),
             packs=False,
         ),
         plugtune.ModelFamily(
