@@ -31,8 +31,8 @@ claims the `model_type` or the `architectures` of its config.json; each of these
 only names checkpoints whose architecture another family claims. A model that no family claims is trained all the same
 when transformers knows its architecture: all linear layers are adapted, its blocks are looked for in `model.layers`.
 
-To add a checkpoint, add a line to its family's `models.tsv` (columns as in `plugtune.modeling.entries`). Ids that are not
-known stay out: a name without an id on a hub is refused there, before anything is fetched.
+To add a checkpoint, add a line to its family's `models.tsv` (columns as in `plugtune.modeling.entries`). Ids that are
+not known stay out: a name without an id on a hub is refused there, before anything is fetched.
 
 `--lora_target all` leaves alone the output head, the layers under "left alone", and, in a mixture of experts, the
 routed experts and every layer that shares a name with their parts; the run says how many weights that are.
