@@ -56,7 +56,8 @@ def export(context: ExportContext) -> ExportReport:
 def _write_weights(context: ExportContext, folder: Path) -> tuple[list[str], int]:
     source = _plain_base(context, folder)
     adapters = [read_adapter(path) for path in context.adapters]
-    if is_renamed(context.located.model_type, adapters, base_shards(source)):
+    family = context.located.family
+    if not (family and family.layout) and is_renamed(context.located.model_type, adapters, base_shards(source)):
         return merge_whole(context, folder)
     tied = bool(context.located.config.get("tie_word_embeddings"))
     wanted = DTYPES.get(context.dtype)
