@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from plugtune.inference.export import run_export
+from plugtune.modeling.locate import family_of
 from plugtune.options.reader import read_request
 from plugtune.testkit import tiny
 
@@ -70,6 +71,22 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("family", "kind"), claims())
 def test_a_merged_adapter_computes_what_the_adapted_model_does(host, train_here, data_dir, tmp_path, family, kind):
+    model, chosen = adapt_and_merge(host, train_here, data_dir, tmp_path, kind)
+    owner = host.catalog.get("family", family)
+    assert not set(owner.unadapted) & set(chosen["target_modules"]), "what the family leaves alone is not adapted"
+    assert not chosen["target_parameters"], "routed experts are not adapted"
+    assert len(model.get_submodule(owner.blocks)) >= 2, "the blocks are where the family says"
+    assert set(owner.lora_targets) & {name.rpartition(".")[2] for name, _ in model.named_modules()}
+
+
+def test_a_type_that_no_family_claims_is_trained_all_the_same(host, train_here, data_dir, tmp_path):
+    assert family_of({"model_type": "helium"}, host.catalog) is None
+    _, chosen = adapt_and_merge(host, train_here, data_dir, tmp_path, "helium")
+    assert {"q_proj", "down_proj"} <= set(chosen["target_modules"])
+
+
+def adapt_and_merge(host, train_here, data_dir: Path, tmp_path: Path, kind: str) -> tuple[Any, dict[str, Any]]:
+    """Train, merge and compare; the merged model and the adapter's config."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
@@ -89,13 +106,11 @@ def test_a_merged_adapter_computes_what_the_adapted_model_does(host, train_here,
         model = AutoModelForCausalLM.from_pretrained(base).eval()
         before = model(input_ids=ids).logits.clone()
         adapted = PeftModel.from_pretrained(model, adapter).eval()(input_ids=ids).logits
-        after = AutoModelForCausalLM.from_pretrained(merged).eval()(input_ids=ids).logits
+        whole = AutoModelForCausalLM.from_pretrained(merged).eval()
+        after = whole(input_ids=ids).logits
     assert (adapted - before).abs().max() > 1e-3, "three steps move the model"
     assert (after - adapted).abs().max() < 1e-5
-    chosen = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    left_alone = set(host.catalog.get("family", family).unadapted)
-    assert not left_alone & set(chosen["target_modules"]), "what the family leaves alone is not adapted"
-    assert not chosen["target_parameters"], "routed experts are not adapted"
+    return whole, json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
 
 
 def test_the_run_says_how_much_of_a_mixture_of_experts_is_not_trained(train_here, data_dir, tmp_path, capsys):
