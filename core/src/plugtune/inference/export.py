@@ -12,7 +12,8 @@ from typing import Any
 
 from plugtune.capabilities import Exporter, load_ref
 from plugtune.errors import RequestError
-from plugtune.modeling.locate import Located, check_weights, chosen_hub, locate
+from plugtune.hubs import chosen_hub
+from plugtune.modeling.locate import Located, check_weights, locate
 from plugtune.options.groups import ExportOptions, ModelOptions
 from plugtune.options.reader import Request
 from plugtune.options.resolve import resolve
@@ -175,10 +176,10 @@ def upload(folder: Path, repository: str, model: ModelOptions, host: PluginHost)
     Raises:
         RequestError: that hub takes no uploads, or refuses this one.
     """
-    hub = host.catalog.get("hub", chosen_hub(host.catalog))
+    hub = chosen_hub(host.catalog, model.hub)
     if not hub.upload:
         raise RequestError(f"hub {hub.name} takes no uploads", where="export_hub_model_id")
-    token = model.hf_hub_token or model.ms_hub_token
+    token = getattr(model, hub.token, None)
     return str(load_ref(hub.upload)(folder, repository, token=token))
 
 
