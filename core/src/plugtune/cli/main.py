@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "Fine-tune a model",
     "export": "Merge or convert a trained model",
     "chat": "Chat with a model in the terminal",
+    "eval": "Loss, generated answers and multiple choice, scored",
     "estimate": "Memory of a run by part, before anything is loaded",
     "data": "Preview, check, convert and register data sets",
     "template": "Render and check chat templates",

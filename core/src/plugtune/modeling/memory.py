@@ -25,6 +25,10 @@ OPTIMIZERS = {
 IMPORTS = 550 << 20
 """Resident memory of a training process before a model is loaded: torch, transformers, datasets, peft (measured)."""
 
+HEAP_MIXED, HEAP_WIDE = 1.15, 1.5
+"""On a CPU: resident memory of activations over their own size. The C library's heap keeps freed blocks below 32 MB,
+and the larger blocks of fp32 leave larger gaps (measured with glibc; a GPU's allocator keeps far less)."""
+
 
 def optimizer_bytes(name: str) -> float:
     """Bytes of optimizer state for a trained parameter; AdamW's when the optimizer is not known."""
@@ -169,7 +173,9 @@ def block_bytes(shape: Shape, trained: Trained, setting: Setting) -> float:
     kept = 1.0 if trained.whole else trained.inputs
     times = 3 if setting.mixed else 1
     inputs = kept * c * hidden * (times + (2 if setting.mixed else 1))
-    attention = c * (shape.queries * 3 + shape.keys * 2)  # queries, keys, values; the output twice
+    # Queries, keys, values and the output; in fp32 on a CPU, where that is faster. The output again, for its projection.
+    inside = 4.0 if setting.imports else c
+    attention = inside * (shape.queries * 2 + shape.keys * 2) + c * shape.queries
     if setting.eager:
         attention += (c + 4) * shape.heads * setting.longest
     # Gate, its activation and up are kept for their product; the product is the input of the last layer.
@@ -200,6 +206,8 @@ def estimate(shape: Shape, trained: Trained, setting: Setting) -> Estimate:
         activations = int(shape.layers * shape.hidden * wide * setting.tokens + one_block)
     else:
         activations = int(trained.blocks * one_block)
+    if setting.imports and not setting.checkpointing:
+        activations = int(activations * (HEAP_MIXED if setting.mixed else HEAP_WIDE))
     casts = _casts(shape, trained, setting) if setting.mixed else 0
     c = 2 if setting.mixed or setting.weight_bytes == 2 else 4
     logits = setting.targets * shape.vocabulary
@@ -209,16 +217,17 @@ def estimate(shape: Shape, trained: Trained, setting: Setting) -> Estimate:
     transient = 2 * c * shape.inner * setting.tokens
     moments = {
         "loading": setting.imports + base * (2 if setting.imports and setting.bits is None else 1),
-        "the loss": kept + held + activations + casts + (8 if c == 4 else 10) * logits,
-        "backward, first layers": kept + held + activations + casts + 12 * logits,
+        # Logits, their fp32 copy if they are in 16 bits, their log-softmax, and the gradients of the latter two.
+        "the loss": kept + held + activations + casts + (16 if c == 4 else 18) * logits,
         "backward, the head": kept + held + activations + casts + (4 + c) * logits + head_gradient,
         "backward, last layers": kept + gradients + int(one_block) + transient + (
             4 * shape.embedding if trained.embeddings else 0
         ),
         "the optimizer's step": kept + gradients,
     }  # fmt: skip
+    told = (16 if c == 4 else 18) * logits
     return Estimate(
-        weights, gradients, optimizer, activations, 12 * logits, casts, 0, others, setting.imports, moments
+        weights, gradients, optimizer, activations, told, casts, 0, others, setting.imports, moments
     )  # fmt: skip
 
 
