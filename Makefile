@@ -9,11 +9,7 @@ STAMP := $(VENV)/.plugtune-setup
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= true
 
-<<<<<<< HEAD
-.PHONY: setup demo test test-fast lint index bench docs clean
-=======
-.PHONY: setup setup-browser board demo test test-fast lint index bench clean
->>>>>>> afded60 (Web board: every option from the schemas, preview in tokens, jobs that outlive the page, one gate and confined paths)
+.PHONY: setup setup-browser board demo test test-fast lint index bench bench-quick docs clean
 
 setup: $(STAMP)
 
@@ -60,6 +56,10 @@ docs: setup
 
 bench: setup
 	$(BIN)/python bench/startup.py
+
+# Our training step against the plain padded one, by processor time; ends with status 1 on a regression.
+bench-quick: setup
+	$(BIN)/python bench/quick.py
 
 clean:
 	rm -rf $(VENV) demo-run

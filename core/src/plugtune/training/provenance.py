@@ -31,9 +31,8 @@ def used(run: Any) -> dict[str, list[str]]:
     """Plugin → what it does in a run: the stage, the method, the family, the template, the formats, hooks."""
     plan, catalog = run.plan, run.host.catalog
     named = [("stage", plan.stage.name), ("method", plan.method.name)]
-    optimizer = getattr(plan, "optimizer", None)
-    if hasattr(optimizer, "kind"):
-        named.append(("optimizer", optimizer.name))
+    if plan.optimizer is not None:
+        named.append(("optimizer", plan.optimizer.name))
     if plan.family is not None:
         named.append(("family", plan.family.name))
     if run.template is not None and run.template.name in catalog.names("template"):
