@@ -72,8 +72,8 @@ class ModelFamily:
         requires: PEP 508 requirements of this family beyond its distribution's own.
         packs: whether rows laid end to end with restarting positions are computed independently of each other
             (false for families with recurrent state or attention that ignores positions).
-        layout: a `plugtune.modeling.layout.Layout`: how an original checkpoint maps onto a native class; empty when
-            transformers reads it itself.
+        layout: `layout() -> plugtune.modeling.layout.Layout`: how an original checkpoint maps onto a native class;
+            empty when transformers reads it itself.
         tokenizer: `build(folder: Path) -> PreTrainedTokenizerBase | None` from the original files; `None` from it, or
             an empty reference, when transformers reads what is there.
         tiny: `make(folder: Path, model_type: str, seed: int) -> None`, writes a tiny random checkpoint in the original

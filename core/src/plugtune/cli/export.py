@@ -23,12 +23,12 @@ def command(arguments: tuple[str, ...]) -> None:
     from plugtune.plugins.host import PluginHost
 
     report = run_export(request, PluginHost().load())
+    for note in report.notes:
+        click.echo(f"note: {note}", err=True)
     if as_json:
         emit_json(report.as_json())
     else:
         click.echo(f"wrote {report.folder} ({len(report.files)} weight files, {report.total_bytes / 1e6:.1f} MB)")
-        for line in report.notes:
-            click.echo(f"note: {line}", err=True)
         if report.verified is not None:
             click.echo(f"verified: {report.verified['verdict']}")
         if report.uploaded:

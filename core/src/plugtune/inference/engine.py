@@ -84,7 +84,8 @@ class Engine:
         from plugtune.inference.batch import Row
 
         row = Row(list(prompt), sampling, self.stop_ids(), adapter or self.main)
-        return Job.of(row, self.tokenizer, self.stop_texts() if chat else ())
+        lead = getattr(self.template, "answer_lead", "") if chat else ""
+        return Job.of(row, self.tokenizer, self.stop_texts() if chat else (), lead)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Piece]]:
         """Pieces of all answers as they come. Closing the iterator ends them."""

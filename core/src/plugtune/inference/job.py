@@ -19,10 +19,15 @@ class Job:
     told: int = field(default=0, init=False)
 
     @classmethod
-    def of(cls, row: Row, tokenizer: Any, stop: tuple[str, ...]) -> Job:
-        """A job for a row; `stop` are texts that end the answer, besides those of the row's settings."""
+    def of(cls, row: Row, tokenizer: Any, stop: tuple[str, ...], lead: str = "") -> Job:
+        """A job for a row.
+
+        Args:
+            stop: texts that end the answer, besides those of the row's settings.
+            lead: text before the answer that is not part of it.
+        """
         words = tuple(dict.fromkeys((*row.sampling.stop, *stop)))
-        return cls(row, Text(tokenizer, words, row.sampling.skip_special_tokens))
+        return cls(row, Text(tokenizer, words, row.sampling.skip_special_tokens, lead))
 
     @property
     def done(self) -> bool:

@@ -28,11 +28,13 @@ class Text:
         tokenizer: decodes.
         stop: texts that end the answer.
         skip_special_tokens: leave special tokens out.
+        lead: what the template writes before every answer; taken off where it is found.
     """
 
     tokenizer: Any
     stop: tuple[str, ...] = ()
     skip_special_tokens: bool = True
+    lead: str = ""
     _anchor: int = 0
     _read: int = 0
     _held: str = ""
@@ -43,6 +45,10 @@ class Text:
         if self.stopped:
             return ""
         self._held += self._decoded(ids, last=last)
+        if self.lead:
+            if not last and self.lead.startswith(self._held):
+                return ""
+            self._held, self.lead = self._held.removeprefix(self.lead), ""
         cut = _first_stop(self._held, self.stop)
         if cut is not None:
             self.stopped = True

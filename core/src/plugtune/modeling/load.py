@@ -1,13 +1,15 @@
-"""Loads a ready model: dtype, attention, rope scaling, quantization, GGUF, new vocabulary rows."""
+"""Loads a ready model: layout, dtype, attention, rope scaling, quantization, GGUF, new vocabulary rows."""
 
 from __future__ import annotations
 
 import math
+import pickle
 from typing import Any
 
 from plugtune.capabilities import load_ref
 from plugtune.errors import RequestError
-from plugtune.modeling.locate import check_weights
+from plugtune.modeling.layout import open_layout
+from plugtune.modeling.locate import check_weights, pickled_only
 from plugtune.modeling.request import ModelRequest
 
 ATTENTION = {
@@ -24,13 +26,20 @@ def load_model(request: ModelRequest, host: Any) -> Any:
     """The model of a request; a plugin's `plugtune_load_model` answer wins.
 
     Raises:
-        RequestError: the weights are broken or the library refuses them; keeps the cause.
+        RequestError: the weights are broken, a package is outside of the family's range, or the library refuses them;
+            keeps the cause.
     """
     check_weights(request.located.folder)
+    open_layout(request.located.family)
     model = host.hook.plugtune_load_model(request=request)
     if model is None:
         try:
             model = _load_gguf(request) if request.located.gguf_file else _load(request)
+        except pickle.UnpicklingError as error:
+            raise RequestError(
+                "the pickled weights hold more than tensors", where=str(request.located.folder),
+                why="loading them could run code", fix="use a checkpoint with safetensors",
+            ) from error  # fmt: skip
         except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
             raise RequestError(
                 "the model cannot be loaded", where=str(request.located.folder),
@@ -65,7 +74,9 @@ def _load(request: ModelRequest) -> Any:
     if options.quantization_bit:
         settings["quantization_config"] = _quantization(request)
         settings["device_map"] = {"": torch.cuda.current_device() if torch.cuda.is_available() else "cpu"}
-    return AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, **settings)
+    # Pickled weights are read as tensors only (`weights_only`), and only where there are no safetensors.
+    settings |= {"use_safetensors": not pickled_only(request.located.folder), "weights_only": True}
+    return AutoModelForCausalLM.from_pretrained(folder, **settings)
 
 
 def _load_gguf(request: ModelRequest) -> Any:

@@ -143,14 +143,20 @@ def check_weights(folder: Path) -> None:
         expected = 8 + length + max(ends, default=0)
         if size != expected:
             raise _broken(path, f"it has {size} bytes and its header promises {expected}")
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
+    for index in (folder / "model.safetensors.index.json", folder / "pytorch_model.bin.index.json"):
+        if not index.is_file() or (index.name.startswith("pytorch") and not pickled_only(folder)):
+            continue
         wanted = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         missing = sorted(name for name in wanted if not (folder / name).is_file())
         if missing:
             raise RequestError(
                 f"weights are missing: {', '.join(missing)}", where=str(folder), fix="download the model again"
             )
+
+
+def pickled_only(folder: Path) -> bool:
+    """Whether the weights are `pytorch_model*.bin` and there are no safetensors."""
+    return not any(folder.glob("*.safetensors")) and any(folder.glob("pytorch_model*.bin"))
 
 
 def _broken(path: Path, why: str) -> RequestError:

@@ -18,9 +18,12 @@ def load_tokenizer(located: Located, options: ModelOptions) -> Any:
     from plugtune.capabilities import load_ref
 
     try:
+        tokenizer = None
         if located.family is not None and located.family.tokenizer:
             tokenizer = load_ref(located.family.tokenizer)(located.folder)
-        else:
+            if tokenizer is not None and options.split_special_tokens:
+                tokenizer.split_special_tokens = True
+        if tokenizer is None:
             from transformers import AutoTokenizer
 
             extra = {"gguf_file": located.gguf_file} if located.gguf_file else {}

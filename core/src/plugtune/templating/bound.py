@@ -54,6 +54,12 @@ class BoundTemplate:
             )  # fmt: skip
         return int(vocabulary[text])
 
+    @property
+    def answer_lead(self) -> str:
+        """Text between the end of a prompt and the answer itself, which the model writes: a line end, say."""
+        first = next(iter(self.template.assistant), "")
+        return first.partition("{{content}}")[0] if isinstance(first, str) else ""
+
     def encode(self, conversations: Sequence[Conversation]) -> list[TokenizedChat | RowError]:
         """Token ids of conversations, one call of the tokenizer for all their texts."""
         rendered: list[list[Turn] | RowError] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from plugtune.errors import RequestError
 from plugtune.templating.jinja import to_jinja
@@ -55,6 +55,22 @@ def exported_template(bound: BoundTemplate) -> ExportedTemplate:
             where="template", why=str(left), fix=f"use a template whose {_bounded(left)} bounded by special tokens",
         )  # fmt: skip
     return ExportedTemplate(plain_only, "pieces", tuple(without_tools), _note(bound, difference))
+
+
+def store_template(template: Any, tokenizer: Any) -> str:
+    """Put a template's Jinja on a tokenizer that is about to be saved; returns what the user must know.
+
+    Where no Jinja gives the ids of training, none is stored: a missing chat template is asked for, a wrong one is not.
+    """
+    try:
+        tokenizer.chat_template = template.chat_template()
+    except RequestError as error:
+        tokenizer.chat_template = None
+        (problem, *_) = error.problems
+        return (
+            f"{problem.what}, so none is stored ({problem.why}); name --template {template.name} when the model is used"
+        )
+    return str(template.chat_template_note())
 
 
 def _made(bound: BoundTemplate, *, with_tools: bool) -> str:

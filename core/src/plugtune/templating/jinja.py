@@ -7,6 +7,7 @@ refused by `raise_exception`, never written otherwise.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,9 +79,9 @@ class _Writer:
         parts: list[str] = []
         for number, part in enumerate(text.split("{{content}}")):
             parts += [content] if number else []
-            for place, bit in enumerate(part.split("{{idx}}")):
-                parts += [f"({index})"] if place else []
-                parts += [quoted(bit)] if bit else []
+            for bit in re.split(r"({{(?:idx|round)}})", part):
+                counted = {"{{idx}}": f"({index})", "{{round}}": f"({index} + 1)"}.get(bit)
+                parts += [counted] if counted else [quoted(bit)] if bit else []
         return " ~ ".join(parts) or "''"
 
     def _macros(self) -> str:

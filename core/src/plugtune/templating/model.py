@@ -59,7 +59,8 @@ class ChatTemplate:
         summary: one line for listings.
         prefix: pieces before everything else.
         system: pieces of the system message (`{{content}}`).
-        user: pieces of a user message, up to and including what opens the answer. `{{idx}}` counts rounds from 0.
+        user: pieces of a user message, up to and including what opens the answer. `{{idx}}` counts rounds from 0,
+            `{{round}}` from 1.
         assistant: pieces of an answer (`{{content}}`), trained on.
         tool: pieces of a tool's result, up to and including what opens the next answer; `user` when empty.
         opener: the end of the `user` and `tool` pieces that opens an answer; left out where no answer follows. Empty

@@ -172,7 +172,9 @@ def _thinking_off(template: ChatTemplate, options: RenderOptions) -> list[Piece]
 def fill(pieces: Pieces, content: str, index: int = 0) -> list[Piece]:
     """Pieces with the message put in."""
     return [
-        piece.replace("{{idx}}", str(index)).replace("{{content}}", content) if isinstance(piece, str) else piece
+        piece.replace("{{idx}}", str(index)).replace("{{round}}", str(index + 1)).replace("{{content}}", content)
+        if isinstance(piece, str)
+        else piece
         for piece in pieces
     ]
 

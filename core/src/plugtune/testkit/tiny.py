@@ -10,8 +10,9 @@ for all others the config class that transformers registers for the model type i
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +155,46 @@ def special_tokens(templates: Sequence[ChatTemplate]) -> list[str]:
             if isinstance(piece, str):
                 found |= dict.fromkeys(re.findall(r"<[|｜][^<>]+?[|｜]>|<[a-z]+(?:_[a-z]+)+>|</?think>", piece))
     return list(found)
+
+
+def write_original(folder: Path, config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], seed: int) -> None:
+    """A checkpoint in a layout of its own: config.json as given and random weights under the given names.
+
+    Matrices get values of the size 1/√inputs, so that logits have a spread of about one; names with `norm` or `ln_`
+    get values around 1, biases small ones.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for name, shape in shapes.items():
+        values = torch.randn(shape, generator=generator)
+        if len(shape) == 1:
+            norm = "norm" in name or ".ln_" in name
+            values = 1 + 0.1 * values if norm else 0.1 * values
+        elif "embed" not in name and "wte" not in name:
+            values = values / torch.tensor(shape[1:]).prod().sqrt()
+        tensors[name] = values
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    write_json(folder / "config.json", config)
+
+
+def write_json(file: Path, values: Mapping[str, Any]) -> None:
+    """A JSON file as published ones look."""
+    file.write_text(json.dumps(dict(values), indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def train_sentencepiece(file: Path, *, vocabulary: int = 480, **options: Any) -> None:
+    """A small SentencePiece BPE model with byte fallback, trained on this page's words; needs `sentencepiece`."""
+    import io
+
+    import sentencepiece
+
+    stream = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([line for text in WORDS * 4 for line in text.splitlines()]), model_writer=stream,
+        vocab_size=vocabulary, model_type="bpe", byte_fallback=True, character_coverage=1.0, num_threads=1,
+        minloglevel=2, **options,
+    )  # fmt: skip
+    file.write_bytes(stream.getvalue())

@@ -43,7 +43,11 @@ def segment_attention(
     shared_prompts: Groups | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Stock attention for each segment. `query` is `(1, heads, T, size)`; the answer is `(1, T, heads, size)`."""
+    """Stock attention for each segment. `query` is `(1, heads, T, size)`; the answer is `(1, T, heads, size)`.
+
+    A module whose scores have biases of their own (ALiBi) says them: `position_bias(queries, keys, device, dtype)`
+    gives `(1, heads, queries, keys)`, the causal mask included.
+    """
     groups = shared_prompts
     if groups is None:
         if cu_seq_lens_q is None or attention_mask is not None or query.shape[0] != 1:
@@ -70,21 +74,23 @@ def _grouped_attention(
     outputs = []
     for prompt, *answers in groups:
         q, k, v = next(parts)
-        mask = _window_mask(module, q.shape[2], kwargs.get("sliding_window"), q.device)
+        mask = _row_mask(module, q, kwargs.get("sliding_window"))
         outputs.append(sdpa_attention_forward(module, q, k, v, mask, **kwargs)[0])
         for _ in answers[1:]:
             answer_q, answer_k, answer_v = next(parts)
             keys = torch.cat([k[:, :, :prompt], answer_k], 2)
             values = torch.cat([v[:, :, :prompt], answer_v], 2)
-            mask = _answer_mask(module, prompt, answer_q.shape[2], kwargs.get("sliding_window"), q.device)
+            mask = _answer_mask(module, prompt, answer_q, kwargs.get("sliding_window"))
             outputs.append(sdpa_attention_forward(module, answer_q, keys, values, mask, **kwargs)[0])
     return torch.cat(outputs, dim=1)
 
 
-def _answer_mask(
-    module: torch.nn.Module, prompt: int, answer: int, sliding_window: int | None, device: torch.device
-) -> torch.Tensor:
+def _answer_mask(module: torch.nn.Module, prompt: int, query: torch.Tensor, sliding_window: int | None) -> torch.Tensor:
     """What each token of an answer sees of the prompt and of the answer: `(1, 1, answer, prompt + answer)` bool."""
+    answer, device = query.shape[2], query.device
+    position_bias: Any = getattr(module, "position_bias", None)
+    if position_bias is not None:
+        return position_bias(answer, prompt + answer, device, query.dtype)
     window = sliding_window if sliding_window is not None else getattr(module, "sliding_window", None)
     position = torch.arange(prompt + answer, device=device)
     distance = position[prompt:, None] - position[None, :]
@@ -94,9 +100,12 @@ def _answer_mask(
     return seen[None, None]
 
 
-def _window_mask(
-    module: torch.nn.Module, length: int, sliding_window: int | None, device: torch.device
-) -> torch.Tensor | None:
+def _row_mask(module: torch.nn.Module, query: torch.Tensor, sliding_window: int | None) -> torch.Tensor | None:
+    """What a row's attention needs besides being causal: the module's biases, or its window."""
+    length, device = query.shape[2], query.device
+    position_bias: Any = getattr(module, "position_bias", None)
+    if position_bias is not None:
+        return position_bias(length, length, device, query.dtype)
     window = sliding_window if sliding_window is not None else getattr(module, "sliding_window", None)
     if not window or length <= window:
         return None

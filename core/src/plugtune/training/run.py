@@ -187,6 +187,7 @@ def _tell(plan: Plan, choices: int = 0, notes: int = 0) -> None:
 def _work(run: Run, trainer: Any) -> None:
     from transformers.trainer_callback import PrinterCallback
 
+    from plugtune.templating.exported import store_template
     from plugtune.training.callbacks import LogFile
     from plugtune.training.plot import plot_loss
     from plugtune.training.stopping import StopOnSignal
@@ -197,7 +198,10 @@ def _work(run: Run, trainer: Any) -> None:
         if isinstance(callback, LogFile | FirstSteps):
             callback.trainer = trainer
     if run.template is not None:
-        run.tokenizer.chat_template = run.template.chat_template()
+        note = store_template(run.template, run.tokenizer)
+        if note:
+            run.plan.notes.append(note)
+            say(f"note: {note}")
     stopper = next((c for c in trainer.callback_handler.callbacks if isinstance(c, StopOnSignal)), None)
     if run.plan.run.do_train:
         started = time.monotonic()

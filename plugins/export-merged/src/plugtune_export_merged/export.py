@@ -5,27 +5,48 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from plugtune import RequestError
 from plugtune.inference.export import ExportContext, ExportReport
+from plugtune.modeling.layout import open_layout
 from plugtune.modeling.value_head import FILE as HEAD_FILE
+from plugtune.templating.exported import store_template
 
 from plugtune_export_merged.adapter import Adapter, read_adapter
+from plugtune_export_merged.forms import AsItIs, Form, merged_form, native_form, original_form
 from plugtune_export_merged.weights import ShardWriter, base_shards, read_tensors
 from plugtune_export_merged.whole import is_renamed, merge_whole
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+MakeForm = Callable[[Any, Any, dict[str, Any]], Form]
+
+
 def export(context: ExportContext) -> ExportReport:
-    """Merge and write.
+    """Merge and write a folder that every tool reads, where one can.
 
     Raises:
         RequestError: the folder is taken, an adapter does not fit, or the base is quantized.
     """
+    return _export(context, merged_form)
+
+
+def export_native(context: ExportContext) -> ExportReport:
+    """Like `export`, and refuse where no tool but plugtune would read it."""
+    return _export(context, native_form)
+
+
+def export_original(context: ExportContext) -> ExportReport:
+    """Merge and write in the layout of the original checkpoint, for the original code."""
+    return _export(context, original_form)
+
+
+def _export(context: ExportContext, make: MakeForm) -> ExportReport:
     target = context.export_dir
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise RequestError(f"export_dir {target} is not empty", where="export_dir", fix="choose a new folder")
@@ -35,12 +56,13 @@ def export(context: ExportContext) -> ExportReport:
             f"the base is quantized ({quantized.get('quant_method')}) and an adapter cannot be merged into it exactly",
             fix="merge into the unquantized base, or serve the adapter as it is",
         )  # fmt: skip
+    form = _form(context, make)
     staging = target.with_name(f".{target.name}.part")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
-        files, total = _write_weights(context, staging)
-        _write_rest(context, staging)
+        files, total = _write_weights(context, form, staging)
+        note = _write_rest(context, form, staging)
         for path in staging.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
@@ -50,10 +72,17 @@ def export(context: ExportContext) -> ExportReport:
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
-    return ExportReport(target, files, total)
+    return ExportReport(target, files, total, tuple(text for text in (form.note, note) if text))
 
 
-def _write_weights(context: ExportContext, folder: Path) -> tuple[list[str], int]:
+def _form(context: ExportContext, make: MakeForm) -> Form:
+    layout = open_layout(context.located.family)
+    config = dict(context.located.config)
+    native = layout.config.from_dict(dict(config)) if layout is not None else None
+    return make(layout, native, config)
+
+
+def _write_weights(context: ExportContext, form: Form, folder: Path) -> tuple[list[str], int]:
     source = _plain_base(context, folder)
     adapters = [read_adapter(path) for path in context.adapters]
     family = context.located.family
@@ -63,11 +92,16 @@ def _write_weights(context: ExportContext, folder: Path) -> tuple[list[str], int
     wanted = DTYPES.get(context.dtype)
     writer = ShardWriter(folder, int(context.shard_bytes))
     seen: set[str] = set()
-    for name, tensor in read_tensors(base_shards(source)):
+
+    def merge(name: str, tensor: torch.Tensor) -> torch.Tensor:
         seen.add(name)
         for adapter in adapters:
             tensor = adapter.apply(name, tensor)
-        writer.add(name, tensor.to(wanted) if wanted is not None and tensor.is_floating_point() else tensor)
+        return tensor
+
+    for original, read in read_tensors(base_shards(source)):
+        for name, tensor in form.written(original, read, merge):
+            writer.add(name, tensor.to(wanted) if wanted is not None and tensor.is_floating_point() else tensor)
     _check_all_used(adapters, seen, tied)
     files = writer.close()
     shutil.rmtree(folder / ".base", ignore_errors=True)
@@ -105,20 +139,26 @@ def _check_all_used(adapters: list[Adapter], seen: set[str], tied: bool) -> None
             )  # fmt: skip
 
 
-def _write_rest(context: ExportContext, folder: Path) -> None:
-    tokenizer = context.tokenizer
-    if context.template is not None:
-        tokenizer.chat_template = context.template.chat_template()
-    tokenizer.save_pretrained(folder)
+def _write_rest(context: ExportContext, form: Form, folder: Path) -> str:
+    """Everything but the weights; returns what the user must know about the chat template."""
+    note = ""
+    if form.original_files:
+        _copy_original_files(context.located.folder, folder)
+    else:
+        if context.template is not None:
+            note = store_template(context.template, context.tokenizer)
+        context.tokenizer.save_pretrained(folder)
     if not (folder / "config.json").is_file():
-        config = dict(context.located.config)
+        config = dict(form.config)
         if context.dtype in DTYPES:
             config.pop("torch_dtype", None)
-            config["dtype"] = context.dtype
+            config["dtype" if isinstance(form, AsItIs) else "torch_dtype"] = context.dtype
         config["use_cache"] = True
         (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")
-    _write_generation_config(context, folder)
+    if not (form.original_files and (folder / "generation_config.json").is_file()):
+        _write_generation_config(context, folder)
     _copy_value_head(context, folder)
+    return note
 
 
 def _copy_value_head(context: ExportContext, folder: Path) -> None:
@@ -127,6 +167,14 @@ def _copy_value_head(context: ExportContext, folder: Path) -> None:
     head = next((source / HEAD_FILE for source in sources if (source / HEAD_FILE).is_file()), None)
     if head is not None:
         shutil.copy(head, folder / HEAD_FILE)
+
+
+def _copy_original_files(source: Path, folder: Path) -> None:
+    """Everything of the base but its weights: the original code and its tokenizer find what they know."""
+    for path in source.iterdir():
+        weights = path.suffix in (".safetensors", ".bin") or path.name.endswith(".index.json")
+        if path.is_file() and not weights and path.name != "config.json":
+            shutil.copy(path, folder / path.name)
 
 
 def _write_generation_config(context: ExportContext, folder: Path) -> None:

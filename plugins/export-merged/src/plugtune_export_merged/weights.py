@@ -1,4 +1,7 @@
-"""Streams safetensors in and out: one tensor read, changed and put into the current output shard at a time."""
+"""Streams weights in and out: one tensor read, changed and put into the current output shard at a time.
+
+Pickled weights are read as tensors only (`weights_only`), memory-mapped, and written as safetensors.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,11 @@ from safetensors.torch import save_file
 def base_shards(folder: Path) -> list[Path]:
     """The base's weight files in order."""
     files = sorted(path for path in folder.glob("*.safetensors") if path.name != HEAD_FILE)
-    if not files:
-        raise RequestError(f"{folder} holds no safetensors weights", where="model_name_or_path",
-                           fix="convert pickled weights first; they are never loaded here")  # fmt: skip
     index = folder / "model.safetensors.index.json"
+    if not files:
+        files, index = sorted(folder.glob("pytorch_model*.bin")), folder / "pytorch_model.bin.index.json"
+    if not files:
+        raise RequestError(f"{folder} holds no weights (*.safetensors, pytorch_model*.bin)", where="model_name_or_path")
     if index.is_file():
         used = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         files = [file for file in files if file.name in used]
@@ -29,6 +33,9 @@ def base_shards(folder: Path) -> list[Path]:
 def read_tensors(files: list[Path]) -> Iterator[tuple[str, torch.Tensor]]:
     """(name, tensor) one by one; a tensor is read when it is its turn."""
     for file in files:
+        if file.suffix == ".bin":
+            yield from torch.load(file, map_location="cpu", mmap=True, weights_only=True).items()
+            continue
         with safe_open(file, framework="pt", device="cpu") as shard:
             for name in shard.keys():  # noqa: SIM118 - a safetensors handle is no mapping
                 yield name, shard.get_tensor(name)

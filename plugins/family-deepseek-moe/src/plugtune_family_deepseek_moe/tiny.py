@@ -1,0 +1,56 @@
+"""A tiny random checkpoint of DeepSeek-MoE in its original layout: the published config scaled down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from plugtune.testkit import tiny
+
+CONFIG = {
+    "architectures": ["DeepseekForCausalLM"], "attention_bias": False, "attention_dropout": 0.0,
+    "auto_map": {"AutoConfig": "configuration_deepseek.DeepseekConfig",
+                 "AutoModelForCausalLM": "modeling_deepseek.DeepseekForCausalLM"},
+    "aux_loss_alpha": 0.001, "bos_token_id": 1, "eos_token_id": 2, "first_k_dense_replace": 1, "hidden_act": "silu",
+    "hidden_size": 64, "initializer_range": 0.02, "intermediate_size": 96, "max_position_embeddings": 4096,
+    "model_type": "deepseek", "moe_intermediate_size": 24, "moe_layer_freq": 1, "n_routed_experts": 8,
+    "n_shared_experts": 2, "norm_topk_prob": False, "num_attention_heads": 4, "num_experts_per_tok": 3,
+    "num_hidden_layers": 3, "num_key_value_heads": 4, "pretraining_tp": 1, "rms_norm_eps": 1e-06,
+    "rope_scaling": None, "rope_theta": 10000, "scoring_func": "softmax", "seq_aux": True,
+    "tie_word_embeddings": False, "torch_dtype": "float32", "transformers_version": "4.36.0", "use_cache": True,
+    "vocab_size": 512,
+}  # fmt: skip
+
+
+def make(folder: Path, model_type: str, seed: int) -> None:
+    """Write it (see `plugtune.testkit.tiny.make`)."""
+    tiny.write_tokenizer(folder, [], bos="<｜begin▁of▁sentence｜>", eos="<｜end▁of▁sentence｜>")
+    tiny.write_original(folder, CONFIG, shapes(CONFIG), seed)
+
+
+def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Original tensor names and shapes."""
+    size, ffn, vocabulary = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
+    names: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (vocabulary, size),
+        "model.norm.weight": (size,),
+        "lm_head.weight": (vocabulary, size),
+    }
+    for n in range(config["num_hidden_layers"]):
+        block = f"model.layers.{n}"
+        names |= {f"{block}.self_attn.{part}_proj.weight": (size, size) for part in "qkvo"}
+        names |= {f"{block}.{part}_layernorm.weight": (size,) for part in ("input", "post_attention")}
+        if n < config["first_k_dense_replace"]:
+            names |= _mlp(f"{block}.mlp", size, ffn)
+            continue
+        width = config["moe_intermediate_size"]
+        names[f"{block}.mlp.gate.weight"] = (config["n_routed_experts"], size)
+        names |= _mlp(f"{block}.mlp.shared_experts", size, width * config["n_shared_experts"])
+        for expert in range(config["n_routed_experts"]):
+            names |= _mlp(f"{block}.mlp.experts.{expert}", size, width)
+    return names
+
+
+def _mlp(name: str, size: int, width: int) -> dict[str, tuple[int, ...]]:
+    wide = {f"{name}.{part}_proj.weight": (width, size) for part in ("gate", "up")}
+    return {**wide, f"{name}.down_proj.weight": (size, width)}
