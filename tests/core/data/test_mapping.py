@@ -164,8 +164,6 @@ def _rows(address, options):
 
 
 def _host(host: PluginHost, **plugins: Any) -> PluginHost:
-    from conftest import PLUGINS  # noqa: F401
-
     modules = [(p.name, host.manager.get_plugin(p.name)) for p in host.plugins]
     return PluginHost(
         plugins=[*modules, *((n.replace("_", "-"), m) for n, m in plugins.items())], policy=Policy()
