@@ -9,6 +9,7 @@ import venv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -38,7 +39,7 @@ class Environment:
         return self.run("plugtune", *args, **env)
 
     def install(self, *folders: Path) -> None:
-        wheels = self.folder / "wheels" / folders[0].name
+        wheels = Path(mkdtemp(dir=self.folder))
         subprocess.run([*PIP, "wheel", "--no-deps", "--no-build-isolation", "-w", wheels, *folders], check=True)
         files = sorted(wheels.glob("*.whl"))
         assert len(files) == len(folders)
