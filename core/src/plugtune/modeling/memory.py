@@ -173,7 +173,7 @@ def block_bytes(shape: Shape, trained: Trained, setting: Setting) -> float:
     kept = 1.0 if trained.whole else trained.inputs
     times = 3 if setting.mixed else 1
     inputs = kept * c * hidden * (times + (2 if setting.mixed else 1))
-    # Queries, keys, values and the output; in fp32 on a CPU, where that is faster. The output again, for its projection.
+    # Queries, keys, values and the output, in fp32 on a CPU where that is faster; the output again, for its projection.
     inside = 4.0 if setting.imports else c
     attention = inside * (shape.queries * 2 + shape.keys * 2) + c * shape.queries
     if setting.eager:
