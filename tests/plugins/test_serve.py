@@ -355,3 +355,43 @@ def test_tool_calls_and_thoughts_are_read_from_the_answer(engine, host, tokenize
         assert "<tool_call>" in untold.message.content
     finally:
         stop()
+
+
+def test_a_reward_model_scores_texts_and_does_not_chat(lively_dir, tmp_path, host):
+    import shutil
+
+    from plugtune.inference.export import TemplateChoice
+    from plugtune.modeling.value_head import ValueHead, save_head
+    from plugtune.options.groups import ModelOptions
+    from plugtune_app_serve.command import load
+
+    shutil.copytree(lively_dir, tmp_path / "reward")
+    torch.manual_seed(5)
+    head = ValueHead(32)
+    save_head(head, tmp_path / "reward")
+    model = ModelOptions(model_name_or_path=str(tmp_path / "reward"))
+    served = load(model, ServeOptions(stage="rm"), GenerationOptions(), TemplateChoice(), host)
+    texts = ["a good answer", "a much worse answer, and longer"]
+    wanted = []
+    for text in texts:
+        ids = torch.tensor([served.engine.tokenizer(text)["input_ids"]])
+        with torch.no_grad():
+            wanted.append(float(head(served.engine.model.model(ids).last_hidden_state[0, -1])))
+    sock = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(make_app(served), log_level="error"))
+    thread = threading.Thread(target=lambda: server.run(sockets=[sock]), daemon=True)
+    thread.start()
+    base = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    try:
+        answer = httpx.post(
+            f"{base}/v1/score/evaluation", json={"model": "reward", "messages": texts}, trust_env=False
+        ).json()
+        assert answer["scores"] == pytest.approx(wanted, abs=1e-4)
+        assert answer["object"] == "score.evaluation"
+        refused = httpx.post(f"{base}/v1/chat/completions", json={"messages": HI}, trust_env=False)
+        assert refused.status_code == 405
+        assert "reward model" in refused.json()["error"]["message"]
+        assert httpx.post(f"{base}/v1/score/evaluation", json={"messages": []}, trust_env=False).status_code == 400
+    finally:
+        server.should_exit = True
+        thread.join(20)

@@ -75,6 +75,7 @@ class Thoughts:
     _held: str = field(default="", init=False)
     _begun: bool = field(default=False, init=False)
     _trim: bool = field(default=False, init=False)
+    _lead: bool = field(default=True, init=False)
 
     def feed(self, text: str, *, last: bool) -> tuple[str, str]:
         """(thoughts, what is said) of the next piece of the answer."""
@@ -107,6 +108,9 @@ class Thoughts:
 
     def _think(self, last: bool) -> str:
         assert self.words is not None
+        if self._lead:
+            self._held = self._held.lstrip("\n")
+            self._lead = not self._held
         place = self._held.find(self.words[1])
         if place >= 0:
             thought = self._held[:place].rstrip("\n")
