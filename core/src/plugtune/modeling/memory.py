@@ -3,8 +3,8 @@
 The peak of a training step is the largest of a few moments: loading, the start of the backward pass (all activations
 and the logits), its end (all gradients), and the optimizer's step. Activations are counted tensor by tensor as autograd
 keeps them in a pre-norm decoder block, after Korthikanti et al. 2022 (arXiv:2205.05198), section 4, with this project's
-own batches: no padding, attention within rows (no T × T matrix unless attention is eager), logits at trained positions
-only. `bench/memory.py` compares with measured peaks; the table is in docs/estimate.md.
+own batches: no padding, attention within rows (no T × T matrix unless attention is eager), logits only where trained
+on and a chunk at a time (`training.cross_entropy`). `bench/memory.py` compares with measured peaks; the table is in docs/estimate.md.
 """
 
 from __future__ import annotations
@@ -22,12 +22,16 @@ OPTIMIZERS = {
 }  # fmt: skip
 """Optimizer → bytes of state for a trained parameter, in fp32."""
 
-IMPORTS = 550 << 20
+LOGITS_BLOCK = 2**24
+"""Logits that the loss computes at a time (`training.cross_entropy.BLOCK`); 8 bytes each with their gradients."""
+
+IMPORTS = 555 << 20
 """Resident memory of a training process before a model is loaded: torch, transformers, datasets, peft (measured)."""
 
-HEAP_MIXED, HEAP_WIDE = 1.15, 1.5
-"""On a CPU: resident memory of activations over their own size. The C library's heap keeps freed blocks below 32 MB,
-and the larger blocks of fp32 leave larger gaps (measured with glibc; a GPU's allocator keeps far less)."""
+HEAP_MIXED, HEAP_WIDE, HEAP_AGAIN, HEAP_WEIGHTS = 1.2, 1.65, 8, 0.15
+"""On a CPU: resident memory of activations over their own size (16-bit products, fp32, one block that is computed
+again), and what is left over beside weights. The C library's heap keeps freed blocks below 32 MB, and the larger blocks of fp32 leave larger gaps (measured
+with glibc; a GPU's allocator keeps far less)."""
 
 
 def optimizer_bytes(name: str) -> float:
@@ -203,31 +207,29 @@ def estimate(shape: Shape, trained: Trained, setting: Setting) -> Estimate:
     one_block = block_bytes(shape, trained, setting) * setting.tokens
     wide = 4 if setting.mixed or setting.weight_bytes == 4 else 2
     if setting.checkpointing:
-        activations = int(shape.layers * shape.hidden * wide * setting.tokens + one_block)
+        activations = int(shape.layers * shape.hidden * wide * setting.tokens)
+        activations += int(one_block * (HEAP_AGAIN if setting.imports else 1))
     else:
-        activations = int(trained.blocks * one_block)
-    if setting.imports and not setting.checkpointing:
-        activations = int(activations * (HEAP_MIXED if setting.mixed else HEAP_WIDE))
+        heap = HEAP_MIXED if setting.mixed else HEAP_WIDE
+        activations = int(trained.blocks * one_block * (heap if setting.imports else 1))
     casts = _casts(shape, trained, setting) if setting.mixed else 0
     c = 2 if setting.mixed or setting.weight_bytes == 2 else 4
-    logits = setting.targets * shape.vocabulary
-    head_gradient = (4 + c) * shape.embedding if trained.head and setting.mixed else 0
-    kept = setting.imports + weights + others + optimizer
+    logits = 8 * min(setting.targets * shape.vocabulary, max(LOGITS_BLOCK, shape.vocabulary))
+    head_gradient = (4 + c) * shape.embedding if trained.head else 0
+    loose = int(HEAP_WEIGHTS * weights) if setting.imports else 0
+    kept = setting.imports + loose + weights + others + optimizer
     held = gradients if setting.accumulation > 1 else 0
     transient = 2 * c * shape.inner * setting.tokens
     moments = {
         "loading": setting.imports + base * (2 if setting.imports and setting.bits is None else 1),
-        # Logits, their fp32 copy if they are in 16 bits, their log-softmax, and the gradients of the latter two.
-        "the loss": kept + held + activations + casts + (16 if c == 4 else 18) * logits,
-        "backward, the head": kept + held + activations + casts + (4 + c) * logits + head_gradient,
+        "the loss": kept + held + activations + casts + logits + head_gradient,
         "backward, last layers": kept + gradients + int(one_block) + transient + (
             4 * shape.embedding if trained.embeddings else 0
         ),
         "the optimizer's step": kept + gradients,
     }  # fmt: skip
-    told = (16 if c == 4 else 18) * logits
     return Estimate(
-        weights, gradients, optimizer, activations, told, casts, 0, others, setting.imports, moments
+        weights, gradients, optimizer, activations, logits, casts, 0, others, setting.imports + loose, moments
     )  # fmt: skip
 
 
