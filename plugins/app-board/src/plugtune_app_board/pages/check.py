@@ -63,18 +63,12 @@ def _memory(board: Board, order: Any, words: Labels) -> str:
         answer = ahead.estimate(board.composer, order)
     except PlugtuneError as error:
         return explain(error)
-    rows = [(name.replace("_", " "), f"{value / 2**30:.2f} GiB") for name, value in sizes(answer)]
-    return _table((words("memory"), ""), rows, figures=(1,))
-
-
-def sizes(answer: Any) -> list[tuple[str, float]]:
-    """Bytes by part out of an estimate: every number whose name or size says bytes."""
-    found: list[tuple[str, float]] = []
-    parts = answer.get("parts") or answer.get("per_device") or answer if isinstance(answer, dict) else {}
-    for name, value in parts.items():
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 1 << 16:
-            found.append((name, float(value)))
-    return found
+    rows = [(name, f"{value / 2**30:.2f} GiB") for name, value in answer.get("parts_bytes", {}).items() if value]
+    rows.append((words("memory_peak"), f"{answer['peak_bytes'] / 2**30:.2f} GiB"))
+    rows.append((f"{words('memory_free')} ({answer['device']})", f"{answer['free_bytes'] / 2**30:.2f} GiB"))
+    advice = "".join(f"<li>{html.escape(str(line))}</li>" for line in answer.get("advice", []))
+    verdict = "" if answer.get("fits", True) else f'<div class="pt-problems">{words("does_not_fit")}</div>'
+    return _table((words("memory"), ""), rows, figures=(1,)) + verdict + (f"<ul>{advice}</ul>" if advice else "")
 
 
 def _table(heads: tuple[str, ...], rows: Any, figures: Any = ()) -> str:

@@ -1,0 +1,302 @@
+"""The tutorial's whole path in a real Chromium: language, model, data, preview, start, curve, abort, again, chat, export.
+
+The pictures of docs/board.md are made here: `PLUGTUNE_PICTURES=docs/images pytest -m browser` writes them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), "")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+PATIENCE = 90_000
+"""Milliseconds: a loaded machine is slow, a broken page never gets there."""
+
+
+class Board:
+    """The page as a person uses it."""
+
+    def __init__(self, page: Any, pictures: Path | None) -> None:
+        self.page, self.pictures = page, pictures
+        self.console: list[str] = []
+        page.set_default_timeout(PATIENCE)
+        page.on(
+            "console", lambda m: self.console.append(f"{m.type}: {m.text}") if m.type in ("error", "warning") else None
+        )
+        page.on("pageerror", lambda e: self.console.append(f"exception: {e}"))
+        page.on("response", lambda r: self.console.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+        page.on(
+            "request",
+            lambda r: (
+                self.console.append(f"foreign: {r.url}")
+                if "127.0.0.1" not in r.url and r.url.startswith("http")
+                else None
+            ),
+        )
+
+    def open(self, address: str) -> None:
+        self.page.goto(address)
+        self.page.wait_for_selector("#start")
+        self.page.wait_for_selector("#train-status .pt-status")  # the page speaks to the server
+
+    def fill(self, identity: str, text: str) -> None:
+        box = self.page.locator(f"#{identity} input, #{identity} textarea").first
+        box.fill(text)
+        box.blur()
+
+    def pick(self, identity: str, text: str) -> None:
+        box = self.page.locator(f"#{identity} input").first
+        box.click()
+        box.fill(text)
+        self.page.locator("ul[role=listbox] li", has_text=text).first.click()
+        self.page.keyboard.press("Escape")
+
+    def tab(self, number: int) -> None:
+        self.page.locator("button[role=tab]:visible").nth(number).click()
+
+    def language(self, number: int, expected: str) -> None:
+        self.page.locator("#top-lang input").first.click()
+        self.page.locator("ul[role=listbox] li").nth(number).click()
+        self.page.wait_for_selector(f"#start:has-text('{expected}')")
+
+    def steps(self) -> int:
+        return int(self.page.locator("#curve .pt-chart").get_attribute("data-points") or 0)
+
+    def state(self, kind: str = "train") -> str:
+        shown = self.page.locator(f"#{kind}-status [data-state]")
+        return str(shown.first.get_attribute("data-state")) if shown.count() else ""
+
+    def wait(self, what: Callable[[], bool], told: str) -> None:
+        for _ in range(PATIENCE // 200):
+            if what():
+                return
+            self.page.wait_for_timeout(200)
+        self.page.screenshot(path="/tmp/board-failure.png", full_page=True)
+        raise AssertionError(f"{told}: {self.page.locator('#train-log textarea').input_value()[-2000:]}")
+
+    def picture(self, name: str) -> None:
+        if self.pictures is None:
+            return
+        self.page.wait_for_timeout(600)
+        raw = self.page.screenshot(full_page=True)
+        from io import BytesIO
+
+        from PIL import Image
+
+        image = Image.open(BytesIO(raw)).convert("RGB")
+        image.quantize(128, dither=Image.Dither.NONE).save(self.pictures / f"board-{name}.png", optimize=True)
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    assert CHROMIUM, "no Chromium: run `make setup-browser`"
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def pictures() -> Path | None:
+    folder = os.environ.get("PLUGTUNE_PICTURES")
+    if not folder:
+        return None
+    path = Path(folder).resolve()
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def test_the_tutorial_s_path_from_language_to_merged_model(
+    browser: Any, start_board: Callable[..., str], work: Path, pictures: Path | None
+) -> None:
+    real = os.environ.get("PLUGTUNE_PICTURE_MODEL")
+    if real:
+        shutil.copytree(real, work / "models" / "SmolLM2-135M-Instruct")
+    model = f"models/{'SmolLM2-135M-Instruct' if real else 'tiny'}"
+    address = start_board()
+    board = Board(browser.new_page(viewport={"width": 1280, "height": 900}), pictures)
+    board.open(address)
+    _languages(board)
+    board.fill("top-model_path", model)
+    board.pick("train-dataset", "identity")
+    _preview(board)
+    _settings(board)
+    _start_and_abort(board, address)
+    _start_again(board)
+    _check_files(work, model)
+    _compare(board)
+    _chat(board)
+    _export(board, work)
+    assert board.console == []
+
+
+def _languages(board: Board) -> None:
+    board.language(2, "开始")
+    assert "模型名称" in board.page.locator("#top-model_name").inner_text()
+    board.picture("zh")
+    board.language(1, "Запуск")
+    board.language(0, "Start")
+    assert board.page.evaluate("performance.getEntriesByType('navigation').length") == 1, "no reload"
+
+
+def _preview(board: Board) -> None:
+    board.page.click("#preview-data")
+    board.page.wait_for_selector("#train-seen .pt-t")
+    trained = "".join(board.page.locator("#train-seen .pt-row").first.locator(".pt-on").all_inner_texts())
+    assert "Plug" in trained
+    assert "Who are you" not in trained, "questions are context"
+    first = board.page.locator("#train-seen .pt-row b").first.inner_text()
+    board.picture("preview")
+    board.page.click("#next")
+    board.wait(
+        lambda: board.page.locator("#train-seen .pt-row b").first.inner_text() != first, "the page was not turned"
+    )
+    board.page.click("#close")
+
+
+def _settings(board: Board) -> None:
+    board.fill("train-learning_rate", "1e-3")
+    board.fill("train-gradient_accumulation_steps", "1")
+    board.fill("train-num_train_epochs", "60")
+    board.page.get_by_text("Logging, saving, masking").click()
+    board.fill("train-logging_steps", "1")
+    board.fill("train-save_steps", "500")
+    board.fill("train-output_dir", "first")
+    board.page.keyboard.press("Enter")
+    board.page.click("#preview-command")
+    board.page.wait_for_selector("#command:has-text('--learning_rate=0.001')")
+    board.picture("command")
+
+
+def _start_and_abort(board: Board, address: str) -> None:
+    board.page.click("#start")
+    board.wait(lambda: board.steps() >= 3, "the curve did not begin")
+    before = board.steps()
+    board.wait(lambda: board.steps() > before, "the curve did not move")
+    board.picture("training")
+    board.open(address)
+    board.wait(lambda: board.state() == "running" and board.steps() > before, "a page loaded anew did not find the run")
+    board.page.click("#abort")
+    board.wait(lambda: board.state() == "aborted", "it was not aborted")
+
+
+def _start_again(board: Board) -> None:
+    board.fill("train-num_train_epochs", "2")
+    board.fill("train-output_dir", "second")
+    board.page.keyboard.press("Enter")
+    board.page.click("#start")
+    board.wait(
+        lambda: (
+            board.state() in ("finished", "failed") and "second" in board.page.locator("#train-status").inner_text()
+        ),
+        "no second run",
+    )
+    assert board.state() == "finished", board.page.locator("#train-log textarea").input_value()
+    assert "training finished" in board.page.locator("#train-status").inner_text()
+    board.picture("finished")
+
+
+def _check_files(work: Path, model: str) -> None:
+    import yaml
+
+    folder = work / "saves/Custom/lora/second"
+    for name in (
+        "adapter_model.safetensors",
+        "run.json",
+        "training_args.yaml",
+        "running_log.txt",
+        "board_config.yaml",
+        "trainer_log.jsonl",
+    ):
+        assert (folder / name).is_file(), name
+    asked = yaml.safe_load((folder / "training_args.yaml").read_text())
+    ran = json.loads((folder / "run.json").read_text())["options"]
+    assert ran["model"]["model_name_or_path"] == asked["model_name_or_path"] == model
+    assert ran["trainer"]["learning_rate"] == asked["learning_rate"] == 1e-3
+
+
+def _compare(board: Board) -> None:
+    board.tab(4)
+    board.page.wait_for_selector("#runs-table td:has-text('second')")
+    board.pick("runs-choose", "first")
+    board.pick("runs-choose", "second")
+    board.page.click("#compare")
+    board.page.wait_for_selector("#compare-options tr.differs td:has-text('num_train_epochs')")
+    board.picture("runs")
+
+
+def _chat(board: Board) -> None:
+    board.pick("top-checkpoint_path", "second")
+    board.tab(2)
+    board.page.click("#load-model")
+    board.page.wait_for_selector("#query textarea:visible")
+    board.fill("infer-max_new_tokens", "24")
+    board.page.locator("#query textarea").fill("Who are you?")
+    board.page.click("#send")
+    answers = board.page.locator("#chatbot .bot")
+    board.wait(lambda: answers.count() > 0 and answers.first.inner_text().strip() != "", "no answer")
+    board.picture("chat")
+    board.page.click("#unload-model")
+    board.wait(lambda: not board.page.locator("#query").is_visible(), "it was not unloaded")
+
+
+def _export(board: Board, work: Path) -> None:
+    board.tab(3)
+    board.fill("export-export_dir", "models/merged")
+    board.page.click("#export-start")
+    board.wait(lambda: board.state("export") in ("finished", "failed"), "the export did not end")
+    assert board.state("export") == "finished", board.page.locator("#export-log textarea").input_value()
+    board.picture("export")
+    from transformers import AutoModelForCausalLM
+
+    assert AutoModelForCausalLM.from_pretrained(work / "models/merged", use_safetensors=True) is not None
+
+
+@pytest.mark.parametrize(("width", "scheme", "language"), [(1280, "light", "ru"), (1920, "dark", "zh")])
+def test_every_page_fits_its_window_and_says_nothing_in_another_language(
+    browser: Any, start_board: Callable[..., str], width: int, scheme: str, language: str, pictures: Path | None
+) -> None:
+    board = Board(browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme), pictures)
+    board.open(start_board("--lang", language))
+    board.page.wait_for_selector("#train-status .pt-status")
+    for number in range(5):
+        board.tab(number)
+        board.page.wait_for_timeout(300)
+        assert board.page.evaluate("document.documentElement.scrollWidth") <= width
+        if number == 0:
+            board.picture(f"{scheme}-{width}-{language}")
+        english = {"Start", "Abort", "Refresh", "Load model", "Export", "Compare"}
+        assert not english & {text.strip() for text in board.page.locator("button:visible").all_inner_texts()}
+    assert board.console == []
+
+
+def test_the_server_refuses_strangers_while_the_page_works(browser: Any, start_board: Callable[..., str]) -> None:
+    import urllib.error
+    import urllib.request
+
+    address = start_board(env={"PLUGTUNE_BOARD_TOKEN": "open-sesame"})
+    assert "token=open-sesame" in address
+    board = Board(browser.new_page(), None)
+    board.open(address)
+    assert "token" not in board.page.url
+    base = address.partition("?")[0]
+    for path, headers, status in (
+        ("", {}, 401), ("gradio_api/file=/etc/passwd", {"Authorization": "Bearer open-sesame"}, 404),
+        ("", {"Host": "evil.example", "Authorization": "Bearer open-sesame"}, 421),
+        ("config", {"Origin": "http://evil.example", "Authorization": "Bearer open-sesame"}, 403),
+    ):  # fmt: skip
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(urllib.request.Request(base + path, headers=headers), timeout=20)
+        assert refused.value.code == status, path
+    assert board.console == []
