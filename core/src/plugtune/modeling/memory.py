@@ -4,7 +4,8 @@ The peak of a training step is the largest of a few moments: loading, the start 
 and the logits), its end (all gradients), and the optimizer's step. Activations are counted tensor by tensor as autograd
 keeps them in a pre-norm decoder block, after Korthikanti et al. 2022 (arXiv:2205.05198), section 4, with this project's
 own batches: no padding, attention within rows (no T × T matrix unless attention is eager), logits only where trained
-on and a chunk at a time (`training.cross_entropy`). `bench/memory.py` compares with measured peaks; the table is in docs/estimate.md.
+on and a chunk at a time (`training.cross_entropy`). `bench/memory.py` compares with measured peaks; the table is in
+docs/estimate.md.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ IMPORTS = 555 << 20
 
 HEAP_MIXED, HEAP_WIDE, HEAP_AGAIN, HEAP_WEIGHTS = 1.2, 1.65, 8, 0.15
 """On a CPU: resident memory of activations over their own size (16-bit products, fp32, one block that is computed
-again), and what is left over beside weights. The C library's heap keeps freed blocks below 32 MB, and the larger blocks of fp32 leave larger gaps (measured
-with glibc; a GPU's allocator keeps far less)."""
+again), and what is left over beside weights. The C library's heap keeps freed blocks below 32 MB, and the larger
+blocks of fp32 leave larger gaps (measured with glibc; a GPU's allocator keeps far less)."""
 
 
 def optimizer_bytes(name: str) -> float:
