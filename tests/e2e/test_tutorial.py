@@ -76,7 +76,12 @@ def test_a_single_device_script_then_merge_then_the_three_questions(name, models
 def test_a_distributed_script_with_two_processes(name, models, work):
     rows = json.loads((work / "data" / "rows.json").read_text())[:8]
     (work / "data" / "rows.json").write_text(json.dumps(rows))
-    run(f"distributed_lora_{name}.sh", work, MODEL=models[name], LAUNCH="torchrun --nproc_per_node 2")
+    run(
+        f"distributed_lora_{name}.sh",
+        work,
+        MODEL=models[name],
+        LAUNCH=f"{sys.executable} -m torch.distributed.run --nproc_per_node 2",
+    )
     output = work / f"dist_{name}_lora_checkpoint"
     state = json.loads((output / "trainer_state.json").read_text())
     assert state["max_steps"] == 12  # 8 rows, 2 processes, 3 epochs
