@@ -42,7 +42,7 @@ def test_an_example_that_does_not_hold_is_shown(tmp_path):
         ("thinking: ab\n", "opening and closing words"),
         ("name: [1]\n", "write text"),
         ('replace_eos: "no"\n', "true or false"),
-        ("user: [\n", "cannot be read"),
+        ("user: [\n", "no valid YAML"),
     ],
 )
 def test_a_wrong_template_file_is_named_with_what_is_wrong(tmp_path, text, message):
