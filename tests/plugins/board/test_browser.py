@@ -1,6 +1,7 @@
 """The tutorial's whole path in a real Chromium: language, model, data, preview, start, curve, abort, again, chat, export.
 
-The pictures of docs/board.md are made here: `PLUGTUNE_PICTURES=docs/images pytest -m browser` writes them.
+The pictures of docs/board.md are made here, by `PLUGTUNE_PICTURES=docs/images pytest -m browser`, with
+`PLUGTUNE_PICTURE_MODEL` naming the folder of a model worth looking at and `PLUGTUNE_PATIENCE` the seconds it may need.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("c
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
-PATIENCE = 90_000
+PATIENCE = 1000 * int(os.environ.get("PLUGTUNE_PATIENCE", "120"))
 """Milliseconds: a loaded machine is slow, a broken page never gets there."""
 
 
@@ -59,6 +60,7 @@ class Board:
         box.fill(text)
         self.page.locator("ul[role=listbox] li", has_text=text).first.click()
         self.page.keyboard.press("Escape")
+        box.blur()
 
     def tab(self, number: int) -> None:
         self.page.locator("button[role=tab]:visible").nth(number).click()
@@ -180,7 +182,10 @@ def _settings(board: Board) -> None:
 
 
 def _start_and_abort(board: Board, address: str) -> None:
+    board.page.click("#check-before")
+    board.page.wait_for_selector("#report td:has-text('identity')")
     board.page.click("#start")
+    board.page.wait_for_selector(".pt-ok:has-text('Started')")
     board.wait(lambda: board.steps() >= 3, "the curve did not begin")
     before = board.steps()
     board.wait(lambda: board.steps() > before, "the curve did not move")
