@@ -9,7 +9,7 @@ STAMP := $(VENV)/.plugtune-setup
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: setup setup-browser board demo test test-fast lint index bench bench-quick docs clean
+.PHONY: setup setup-browser board demo test test-browser test-fast lint index bench bench-quick docs clean
 
 setup: $(STAMP)
 
@@ -26,8 +26,12 @@ comma := ,
 demo: setup
 	$(BIN)/python scripts/demo.py
 
-test: setup setup-browser
-	$(BIN)/python -m pytest
+test: setup
+	$(BIN)/python -m pytest -m "not browser"
+
+# The board driven through the tutorial's path in a real Chromium; it takes minutes and is not part of `make test` yet.
+test-browser: setup setup-browser
+	$(BIN)/python -m pytest -m browser
 
 test-fast: setup
 	$(BIN)/python -m pytest -m "not e2e"
