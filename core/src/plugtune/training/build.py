@@ -87,7 +87,8 @@ def _checkpointing(run: Run, model: Any) -> bool:
         if plan.trainer.get(name) is not None:
             return bool(plan.trainer[name])
     sized = size_run(run, model.config.to_dict())
-    assert sized is not None
+    if sized is None:
+        return False
     plain = estimate(sized.shape, sized.trained, replace(sized.setting, checkpointing=False))
     # Weights are loaded already; what is still to come must fit with room to spare.
     needed, free = plain.peak - plain.weights - plain.imports, available_memory()

@@ -271,7 +271,9 @@ def _one_row(setting: Setting) -> Setting:
 
 
 def size_run(run: Any, config: Mapping[str, Any] | None = None) -> Sized | None:
-    """The estimate for the rows that a run has prepared; `None` when the model's size is not known (a GGUF file).
+    """The estimate for the rows that a run has prepared; `None` when the model's size cannot be told.
+
+    A GGUF file has no config, and a config may name its sizes in a way of its own: that stops no run.
 
     Args:
         run: a `training.run.Run` with its rows.
@@ -281,7 +283,11 @@ def size_run(run: Any, config: Mapping[str, Any] | None = None) -> Sized | None:
     config = config if config is not None else run.located.config
     if not config:
         return None
-    shape = shape_of_folder(run.located.folder, config)
+    try:
+        shape = shape_of_folder(run.located.folder, config)
+    except RequestError as error:
+        plan.notes.append(f"memory is not estimated: {error.problems[0].what}")
+        return None
     sets = [item for item in run.rows.report.sets if item["length"]]
     longest = max((item["length"].get("max", 0) for item in sets), default=plan.data.cutoff_len)
     if plan.data.packing:
