@@ -9,7 +9,7 @@ STAMP := $(VENV)/.plugtune-setup
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: setup setup-browser board demo test test-browser test-fast lint index bench bench-quick docs clean
+.PHONY: setup setup-browser board demo test test-long test-browser test-fast lint index bench bench-quick docs clean
 
 setup: $(STAMP)
 
@@ -27,7 +27,11 @@ demo: setup
 	$(BIN)/python scripts/demo.py
 
 test: setup
-	$(BIN)/python -m pytest -m "not browser"
+	$(BIN)/python -m pytest -m "not browser and not long"
+
+# Pages of docs/, scaffolds in fresh environments, several processes, the tutorial's scripts: many minutes on 2 cores.
+test-long: setup
+	$(BIN)/python -m pytest -m "long and not browser"
 
 # The board driven through the tutorial's path in a real Chromium; it takes minutes and is not part of `make test` yet.
 test-browser: setup setup-browser

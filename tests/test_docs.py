@@ -43,14 +43,17 @@ def test_the_documented_tutorial_script_is_the_one_that_is_tested():
 
 
 PART = re.compile(r"<!-- (run|file: (?P<name>\S+)) -->\n```\w+\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+# Pages about runs on several processes and about resuming have tests of their own (tests/e2e/test_pages.py).
+OWN_TESTS = ("distributed.md", "resume.md")
 PAGES = sorted(
     p.relative_to(ROOT / "docs").as_posix()
     for p in (ROOT / "docs").rglob("*.md")
-    if "<!-- run -->" in p.read_text("utf-8")
+    if p.name not in OWN_TESTS and "<!-- run -->" in p.read_text("utf-8")
 )
 
 
 @pytest.mark.e2e
+@pytest.mark.long
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_run_one_after_another(page, tmp_path):
     binaries = tmp_path / "bin"

@@ -25,6 +25,7 @@ def commands(page: str) -> list[str]:
 
 
 @pytest.mark.e2e
+@pytest.mark.long
 @pytest.mark.parametrize("page", ["distributed.md", "resume.md"])
 def test_the_commands_of_a_page_run(page, model_dir, tmp_path):
     assert commands(page)

@@ -153,7 +153,7 @@ def test_thirty_kills_at_random_instants_lose_nothing(forked, command, slow_plug
         while_saving += saving
         if status == 0:
             break
-    forked.run(command(output, *extra, "--resume_from_checkpoint", "true"), log)
+    forked.run(command(output, *extra, "--resume_from_checkpoint", "true", "--allow_plugin_change", "true"), log)
     assert kills == 30, "the run must be long enough for thirty kills"
     assert while_saving >= 5
     assert losses(output) == losses(tmp_path / "whole")
@@ -176,8 +176,11 @@ def test_no_room_while_saving_keeps_the_checkpoint_before_and_says_so(forked, co
     assert "checkpoint-2 is kept" in text
     assert "Traceback" not in text
     left = sorted(path.name for path in (tmp_path / "run").iterdir())
-    assert left == ["checkpoint-2", "trainer_log.jsonl"]
-    forked.run(command(tmp_path / "run", *extra, "--resume_from_checkpoint", "true"), tmp_path / "log")
+    assert left == ["checkpoint-2", "plugins.json", "trainer_log.jsonl"]
+    forked.run(
+        command(tmp_path / "run", *extra, "--resume_from_checkpoint", "true", "--allow_plugin_change", "true"),
+        tmp_path / "log",
+    )
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
 
@@ -203,7 +206,10 @@ def test_a_stopped_run_saves_and_goes_on(forked, command, tmp_path, number, slow
     assert (report["status"], report["signal"]) == ("stopped", signal.Signals(number).name)
     assert not (tmp_path / "run" / "adapter_model.safetensors").exists(), "the run is not done"
     assert len(losses(tmp_path / "run")) < 30
-    forked.run(command(tmp_path / "run", *extra, "--resume_from_checkpoint", "true"), tmp_path / "log")
+    forked.run(
+        command(tmp_path / "run", *extra, "--resume_from_checkpoint", "true", "--allow_plugin_change", "true"),
+        tmp_path / "log",
+    )
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"

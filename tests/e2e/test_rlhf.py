@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.e2e
+@pytest.mark.long
 def test_the_documented_chain_runs_as_printed(model_dir, tmp_path):
     text = (ROOT / "docs" / "rlhf.md").read_text(encoding="utf-8")
     script = re.search(r"<!-- chain -->\n```bash\n(.*?)```", text, re.DOTALL).group(1)

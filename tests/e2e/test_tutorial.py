@@ -12,7 +12,7 @@ import pytest
 from plugtune.testkit import tiny
 from safetensors.torch import load_file
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 pytest.importorskip("sentencepiece", reason="requirements-dev.txt is not installed")
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "examples" / "tutorial"
