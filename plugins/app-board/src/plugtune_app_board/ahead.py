@@ -12,7 +12,8 @@ from typing import Any
 
 from plugtune.errors import RunError
 
-from plugtune_app_board.compose import Composer, Order
+from plugtune_app_board.compose import Composer
+from plugtune_app_board.order import Order
 
 LIMIT = 1800
 """Seconds that a look ahead may take (tokenizing a large data set once is most of it, and is cached)."""

@@ -11,11 +11,12 @@ from typing import Any
 from plugtune.plugins.host import PluginHost
 from plugtune.training.checkpoint import write_whole
 
-from plugtune_app_board.compose import Composer, Order
+from plugtune_app_board.compose import Composer
 from plugtune_app_board.follow import FORM
 from plugtune_app_board.jobs import Job, Jobs
 from plugtune_app_board.known import Known, read_json
 from plugtune_app_board.look import Preview
+from plugtune_app_board.order import Order
 from plugtune_app_board.settings import Settings
 from plugtune_app_board.talk import Talk
 

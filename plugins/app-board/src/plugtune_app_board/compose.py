@@ -1,4 +1,4 @@
-"""From what a page holds to a run: options, environment, folder and command. All checks of a request are here.
+"""From what a page holds to the order of a run: options, environment, folder.
 
 Values come by id (`top.model_path`, `train.learning_rate` …), as Gradio gives them or as a saved file has them; none is
 trusted. Nothing is written or started.
@@ -6,88 +6,24 @@ trusted. Nothing is written or started.
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-from plugtune.errors import PlugtuneError, Problem, RequestError
-from plugtune.options.reader import Given, Request
+from plugtune.errors import Problem, RequestError
 from plugtune.plugins.host import PluginHost
 
-from plugtune_app_board.confine import check_options, check_text, plain_name
+from plugtune_app_board.boxes import BOOSTERS, COMPUTE, EVALUATION, chosen, deepspeed, evaluation, further, names_of
+from plugtune_app_board.confine import plain_name
 from plugtune_app_board.fields import Field, exporter_fields, train_fields, values_of
 from plugtune_app_board.follow import LOG
 from plugtune_app_board.known import Known
+from plugtune_app_board.order import Order
 from plugtune_app_board.settings import Settings
+from plugtune_app_board.vet import check, plan, request
 
 Values = Mapping[str, Any]
-COMPUTE: dict[str, dict[str, bool]] = {
-    "auto": {}, "bf16": {"bf16": True}, "fp16": {"fp16": True}, "fp32": {"bf16": False, "fp16": False},
-    "pure_bf16": {"pure_bf16": True},
-}  # fmt: skip
-BOOSTERS: dict[str, dict[str, Any]] = {
-    "auto": {}, "flashattn2": {"flash_attn": "fa2"}, "liger_kernel": {"use_liger_kernel": True},
-    "sdpa": {"flash_attn": "sdpa"}, "eager": {"flash_attn": "eager"},
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A run as it will be started.
-
-    Attributes:
-        kind: `train`, `evaluate` or `export`.
-        title: for lists.
-        options: what the YAML file holds.
-        env: what is added to the environment (devices, hub).
-        folder: where its files go, relative to the working folder.
-        file: the YAML file.
-        log: file of its output.
-        proof: a file that it leaves when all went well.
-    """
-
-    kind: str
-    title: str
-    options: dict[str, Any]
-    folder: Path
-    file: Path
-    log: Path
-    proof: Path
-    env: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def program(self) -> str:
-        """The command of plugtune that does it."""
-        return "export" if self.kind == "export" else "train"
-
-    def command(self) -> list[str]:
-        """The argument list that runs."""
-        return [sys.executable, "-m", "plugtune", self.program, str(self.file)]
-
-    def yaml(self) -> str:
-        """The file that runs."""
-        return yaml.safe_dump(self.options, allow_unicode=True, sort_keys=False)
-
-    def shown(self) -> str:
-        """The same run as a person would type it, quoted for a POSIX shell; one flag a line."""
-        env = [f"{name}={shlex.quote(value)}" for name, value in self.env.items()]
-        flags = [f"--{name}={shlex.quote(flag_text(value))}" for name, value in self.options.items()]
-        return " \\\n    ".join([" ".join([*env, "plugtune", self.program]), *flags])
-
-
-def flag_text(value: Any) -> str:
-    """A value as it is written behind a flag."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (list, tuple)):
-        return ",".join(map(str, value))
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else "null" if value is None else str(value)
 
 
 class Composer:
@@ -108,8 +44,7 @@ class Composer:
             return {}, [Problem("no model", where="top.model_path", fix="choose a model name or give a folder")]
         method = self.known.method(values.get("top.finetuning_type") or "lora")
         options: dict[str, Any] = {"model_name_or_path": path}
-        chosen = values.get("top.checkpoint_path") or []
-        adapters = [self._trained(str(name), values) for name in ([chosen] if isinstance(chosen, str) else chosen)]
+        adapters = [self._trained(name, values) for name in names_of(values.get("top.checkpoint_path"))]
         if method.saves_adapter and adapters:
             options["adapter_name_or_path"] = adapters
         elif adapters:
@@ -120,10 +55,8 @@ class Composer:
         bits = str(values.get("top.quantization_bit") or "none")
         if bits != "none" and method.quantization:
             options["quantization_bit"] = int(bits) if bits.isdigit() else bits
-            if values.get("top.quantization_method") not in (None, "", "bnb"):
-                options["quantization_method"] = values["top.quantization_method"]
-        if values.get("top.rope_scaling") not in (None, "", "none"):
-            options["rope_scaling"] = values["top.rope_scaling"]
+            options |= chosen(values, "top", "quantization_method", nothing=("bnb",))
+        options |= chosen(values, "top", "rope_scaling", nothing=("none",))
         booster = str(values.get("top.booster") or "auto")
         if booster not in BOOSTERS:
             return options, [Problem(f"booster {booster!r} is not available", where="top.booster")]
@@ -177,26 +110,26 @@ class Composer:
         options: dict[str, Any] = {"stage": stage, "do_train": True}
         model, problems = self.model(values)
         options |= model | {"finetuning_type": method}
-        datasets = _list(values.get("train.dataset"))
+        datasets = names_of(values.get("train.dataset"))
         if datasets:
             options["dataset"] = datasets
         options["dataset_dir"] = str(values.get("train.dataset_dir") or "data")
-        chosen, wrong = values_of(self.fields, values, stage, method)
-        options |= chosen
+        own, wrong = values_of(self.fields, values, stage, method)
+        options |= own
         compute = str(values.get("train.compute_type") or "auto")
         if compute not in COMPUTE:
             wrong.append(Problem(f"compute type {compute!r} is unknown", where="train.compute_type"))
         options |= COMPUTE.get(compute, {})
-        options |= _evaluation(options) | _deepspeed(values)
+        options |= evaluation(options) | deepspeed(values)
         folder = self._run_folder(values, "train.output_dir", problems)
         options["output_dir"] = self.relative(folder)
         options["plot_loss"] = True
         options |= self._existing(folder, values)
-        options |= _extra(values.get("train.extra_args"), "train.extra_args", wrong)
-        self.check(options, [*problems, *wrong])
+        options |= further(values.get("train.extra_args"), "train.extra_args", wrong)
+        check(self.host, self.settings, options, [*problems, *wrong])
         order = self._order("train", folder, options, self.environment(values))
         if not dry:
-            self._plan(order)
+            plan(self.host, order.options)
         return order
 
     def evaluate(self, values: Values) -> Order:
@@ -206,24 +139,18 @@ class Composer:
         model, problems = self.model(values)
         options: dict[str, Any] = {"stage": "sft", **model, "finetuning_type": method}
         options |= {"do_predict": True, "predict_with_generate": True} if predict else {"do_eval": True}
-        options["eval_dataset"] = _list(values.get("eval.dataset"))
+        options["eval_dataset"] = names_of(values.get("eval.dataset"))
         options["dataset_dir"] = str(values.get("eval.dataset_dir") or "data")
-        for identity, name in (
-            ("cutoff_len", "cutoff_len"), ("max_samples", "max_samples"), ("batch_size", "per_device_eval_batch_size"),
-        ):  # fmt: skip
-            if values.get(f"eval.{identity}") not in (None, ""):
-                options[name] = values[f"eval.{identity}"]
+        boxes = chosen(values, "eval", "cutoff_len", "max_samples", "batch_size", "eval_seed")
+        options |= {EVALUATION.get(name, name): value for name, value in boxes.items()}
         if predict:
-            options |= {name: values[f"eval.{name}"] for name in ("max_new_tokens", "top_p", "temperature")
-                        if values.get(f"eval.{name}") not in (None, "")}  # fmt: skip
-        if values.get("eval.eval_seed") not in (None, ""):
-            options["seed"] = values["eval.eval_seed"]
+            options |= chosen(values, "eval", "max_new_tokens", "top_p", "temperature")
         folder = self._run_folder(values, "eval.output_dir", problems)
         options |= {"output_dir": self.relative(folder), "overwrite_output_dir": True}
-        options |= _extra(values.get("eval.extra_args"), "eval.extra_args", problems)
-        self.check(options, problems)
+        options |= further(values.get("eval.extra_args"), "eval.extra_args", problems)
+        check(self.host, self.settings, options, problems)
         order = self._order("evaluate", folder, options, self.environment(values))
-        self._plan(order)
+        plan(self.host, order.options)
         return order
 
     def export(self, values: Values, identity: str) -> Order:
@@ -238,19 +165,15 @@ class Composer:
         if not target:
             problems.append(Problem("no folder to write", where="export.export_dir", fix="name one"))
         options |= {"exporter": exporter.name, "export_dir": target or "?"}
-        if values.get("export.export_size") not in (None, ""):
-            options["export_size"] = values["export.export_size"]
-        for name in ("infer_dtype",):
-            if values.get(f"export.{name}") not in (None, "", "auto"):
-                options[name] = values[f"export.{name}"]
+        options |= chosen(values, "export", "export_size", "infer_dtype", nothing=("auto",))
         mine = [item for item in self.export_fields if item.spec.owner == f"exporter {exporter.name}"]
-        chosen, wrong = values_of(mine, values, "", "")
-        options |= chosen | _extra(values.get("export.extra_args"), "export.extra_args", problems)
-        self.check(options, [*problems, *wrong])
+        own, wrong = values_of(mine, values, "", "")
+        options |= own | further(values.get("export.extra_args"), "export.extra_args", problems)
+        check(self.host, self.settings, options, [*problems, *wrong])
         groups: dict[str, type] = {"model": ModelOptions, "export": ExportOptions, "template": TemplateChoice}
         if exporter.options is not None:
             groups[f"exporter {exporter.name}"] = exporter.options
-        resolve(_request(options), groups)
+        resolve(request(options), groups)
         state = self.settings.state / "exports"
         folder = self.settings.roots.inside(target, "export.export_dir")
         return Order(
@@ -282,85 +205,3 @@ class Composer:
         return Order(
             kind, title, options, folder, folder / "training_args.yaml", folder / LOG, folder / "run.json", env
         )
-
-    def check(self, options: Mapping[str, Any], problems: list[Problem]) -> None:
-        """Confine the options, old names included; raise with everything that is wrong."""
-        from plugtune.options.resolve import expand_aliases
-
-        expanded, _, _ = expand_aliases(_request(options))
-        plain = {name: given.value for name, given in expanded.items()}
-        problems += check_options({**options, **plain}, self.settings.roots, allow_code=self.settings.allow_code)
-        try:
-            self._data_inside(plain)
-        except PlugtuneError as error:
-            problems += error.problems
-        if problems:
-            raise RequestError.of(problems)
-
-    def _data_inside(self, options: Mapping[str, Any]) -> None:
-        """Entries of a registry name files too: they must not lead out."""
-        from plugtune.data.registry import Registry
-
-        names = [*_list(options.get("dataset")), *_list(options.get("eval_dataset"))]
-        folder = str(self.settings.roots.inside(str(options.get("dataset_dir") or "data"), "dataset_dir"))
-        registry = Registry.open(self.host.catalog, folder)
-        for name in names:
-            if name in registry.entries:
-                info, root, _ = registry.entries[name]
-                file = info.get("file_name") if isinstance(info, dict) else None
-                if file:
-                    self.settings.roots.inside(Path(root) / str(file), f"dataset {name}")
-            else:
-                check_text(name, self.settings.roots, where=f"dataset {name}")
-
-    def _plan(self, order: Order) -> None:
-        """The checks of the command itself, which need no library and no weights."""
-        from plugtune.training.planner import make_plan
-
-        make_plan(_request(order.options), self.host)
-
-
-def _request(options: Mapping[str, Any]) -> Request:
-    return Request({name: Given(value, f"board {name}") for name, value in options.items()})
-
-
-def _list(value: Any) -> list[str]:
-    if value in (None, ""):
-        return []
-    return [str(item) for item in value] if isinstance(value, (list, tuple)) else [str(value)]
-
-
-def _evaluation(options: Mapping[str, Any]) -> dict[str, Any]:
-    """A share kept for evaluation is used: evaluate whenever a checkpoint is saved."""
-    if not options.get("val_size") or options.get("eval_strategy"):
-        return {}
-    return {"eval_strategy": "steps", "eval_steps": options.get("save_steps", 100), "do_eval": True}
-
-
-def _deepspeed(values: Values) -> dict[str, Any]:
-    stage = str(values.get("train.ds_stage") or "none")
-    if stage not in ("2", "3"):
-        return {}
-    zero: dict[str, Any] = {"stage": int(stage), "overlap_comm": True, "contiguous_gradients": True}
-    if values.get("train.ds_offload"):
-        zero |= {"offload_optimizer": {"device": "cpu"}} | (
-            {"offload_param": {"device": "cpu"}} if stage == "3" else {}
-        )
-    auto = {"train_batch_size": "auto", "train_micro_batch_size_per_gpu": "auto", "gradient_accumulation_steps": "auto",
-            "gradient_clipping": "auto", "bf16": {"enabled": "auto"}, "fp16": {"enabled": "auto"}}  # fmt: skip
-    return {"deepspeed": {**auto, "zero_optimization": zero}}
-
-
-def _extra(text: Any, where: str, problems: list[Problem]) -> dict[str, Any]:
-    """The box of further options: a JSON object."""
-    if text is None or not str(text).strip():
-        return {}
-    try:
-        values = json.loads(str(text))
-    except ValueError as error:
-        problems.append(Problem("this is not JSON", where=where, why=str(error), fix='write {"name": value, ...}'))
-        return {}
-    if not isinstance(values, dict):
-        problems.append(Problem("a JSON object is wanted", where=where, fix='write {"name": value, ...}'))
-        return {}
-    return {str(name).replace("-", "_"): value for name, value in values.items()}

@@ -15,7 +15,9 @@ from plugtune.data.records import Conversation, Message
 from plugtune.errors import RequestError
 from plugtune.options.reader import Given, Request
 
+from plugtune_app_board.boxes import chosen
 from plugtune_app_board.compose import Composer, Values
+from plugtune_app_board.vet import check
 
 THOUGHT = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 
@@ -45,12 +47,10 @@ class Talk:
             RequestError: something is wrong with the choice, or another load or answer is going on.
         """
         options, problems = self.composer.model(values)
-        for name in ("infer_dtype",):
-            if values.get(f"infer.{name}") not in (None, "", "auto"):
-                options[name] = values[f"infer.{name}"]
+        options |= chosen(values, "infer", "infer_dtype", nothing=("auto",))
         options["enable_thinking"] = bool(values.get("infer.enable_thinking", True))
         options |= _json_object(values.get("infer.extra_args"), "infer.extra_args")
-        self.composer.check(options, problems)
+        check(self.composer.host, self.composer.settings, options, problems)
         env = self.composer.environment({**values, "train.devices": [], "train.processes": 0})
         return self.open(options, env)
 

@@ -12,7 +12,7 @@ from plugtune.errors import PlugtuneError
 from plugtune.modeling.locate import chosen_hub
 
 from plugtune_app_board.board import Board
-from plugtune_app_board.compose import BOOSTERS
+from plugtune_app_board.boxes import BOOSTERS
 from plugtune_app_board.form import Form
 from plugtune_app_board.known import CUSTOM
 from plugtune_app_board.labels import LANGUAGES, Labels, labels
@@ -24,7 +24,7 @@ def build(board: Board, form: Form) -> None:
     """Components and what they do to each other."""
     known, kept = board.known, board.remembered()
     model = str(kept.get("model") or CUSTOM)
-    hub = chosen_hub(board.host.catalog)
+    hub = chosen_hub(board.host.catalog).name
     path = str(kept.get("paths", {}).get(model) or known.path_of(model, hub))
     with gr.Row(equal_height=True):
         form.make(gr.HTML, lambda words: {"value": _heading(words)}, scale=6, padding=False)
@@ -113,7 +113,7 @@ def _wire(board: Board, form: Form, warning: Any, refresh: Any) -> None:
         return gr.update(choices=known.adapters(name, kind))
 
     def keep_path(name: str, text: str) -> None:
-        if text.strip() != known.path_of(name, chosen_hub(board.host.catalog)):
+        if text.strip() != known.path_of(name, chosen_hub(board.host.catalog).name):
             board.remember(paths={name: text.strip()})
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}

@@ -13,7 +13,7 @@ from plugtune.errors import PlugtuneError
 
 from plugtune_app_board import saved
 from plugtune_app_board.board import Board
-from plugtune_app_board.compose import COMPUTE
+from plugtune_app_board.boxes import COMPUTE
 from plugtune_app_board.devices import devices
 from plugtune_app_board.fields import only
 from plugtune_app_board.form import Form, problem_box, rows
