@@ -204,14 +204,17 @@ WRONG = [
     ({"messages": HI, "max_tokens": 401}, 400, "max_tokens", "at most 400"),
     ({"messages": HI, "n": 5}, 400, "n", "at most 4"),
     ({"messages": HI, "stop": [""]}, 400, "stop", "none of them empty"),
-    ({"messages": HI, "tool_choice": "required"}, 400, "tool_choice", "does not force"),
-    ({"messages": HI, "response_format": {"type": "json_object"}}, 400, "response_format", "must be text"),
+    ({"messages": HI, "tool_choice": "required"}, 400, "tool_choice", "tools offers none"),
+    ({"messages": HI, "tools": [TOOL], "tool_choice": "always"}, 400, "tool_choice", "'required'"),
+    ({"messages": HI, "tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "x"}}}, 400, "tool_choice", "not among the tools"),
+    ({"messages": HI, "response_format": {"type": "xml"}}, 400, "response_format", "json_schema"),
+    ({"messages": HI, "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "odd"}}}}, 400, "response_format", "Invalid type: odd"),
     ({"messages": [*HI, {"role": "assistant", "content": "done"}]}, 400, "messages", "nothing to answer"),
     ({"messages": [{"role": "user", "content": "word " * 1200}]}, 400, "messages", "context is 1024 tokens"),
     ({"messages": HI, "max_tokens": 400, "logit_bias": {"x": 1}}, 400, "logit_bias", "token ids"),
     ("{not json", 400, None, "not valid JSON"),
     ("[1]", 400, None, "JSON object"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("body", "status", "param", "words"), WRONG)
@@ -355,6 +358,85 @@ def test_tool_calls_and_thoughts_are_read_from_the_answer(engine, host, tokenize
         assert "<tool_call>" in untold.message.content
     finally:
         stop()
+
+
+def bounded(name, **properties):
+    """A tool whose arguments are short, so that a model that babbles comes to their end."""
+    parameters = {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+    return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+
+TOOLS = [
+    bounded("paint", color={"enum": ["red", "green", "blue"]}, times={"type": "integer", "minimum": 1, "maximum": 99}),
+    bounded("sleep", hours={"enum": [1, 2, 3]}),
+]
+
+
+def check_arguments(name, text):
+    """What the schemas of `TOOLS` demand, in words of its own."""
+    given = json.loads(text)
+    if name == "paint":
+        assert set(given) == {"color", "times"}
+        assert given["color"] in ("red", "green", "blue")
+        assert type(given["times"]) is int
+        assert 1 <= given["times"] <= 99
+    else:
+        assert name == "sleep"
+        assert given in ({"hours": 1}, {"hours": 2}, {"hours": 3})
+
+
+@pytest.mark.parametrize("style", ["tool_call_tags", "llama3", "mistral", "glm4", "react"])
+def test_a_forced_call_comes_whatever_the_model_would_say(engine, host, tokenizer, style):
+    """The model is random: nothing but the server makes its answer a call."""
+    speaker = Engine(engine.model, tokenizer, bind("qwen", host.catalog, tokenizer, tool_format=style))
+    base, _, stop = serving(speaker)
+    try:
+        client = openai.OpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0)
+        for number, choice in enumerate(("paint", "sleep", "required")):
+            wanted = choice if choice == "required" else {"type": "function", "function": {"name": choice}}
+            settings = {"tools": TOOLS, "tool_choice": wanted, "max_tokens": 150, "temperature": 1, "seed": number}
+            answer = ask(client, "Do something", **settings).choices[0]
+            assert answer.finish_reason == "tool_calls"
+            assert not answer.message.content
+            assert [call.function.name for call in answer.message.tool_calls] == (
+                [choice] if choice != "required" else [answer.message.tool_calls[0].function.name]
+            )
+            call = answer.message.tool_calls[0].function
+            check_arguments(call.name, call.arguments)
+            deltas = [c.choices[0].delta for c in ask(client, "Do something", stream=True, **settings)]
+            streamed = [call for delta in deltas for call in delta.tool_calls or []]
+            assert [(c.function.name, c.function.arguments) for c in streamed] == [
+                (c.function.name, c.function.arguments) for c in answer.message.tool_calls
+            ]
+    finally:
+        stop()
+
+
+def test_required_lets_the_model_choose_among_the_tools(client):
+    found = set()
+    for seed in range(12):
+        answer = ask(
+            client, "Do something", tools=TOOLS, tool_choice="required", max_tokens=200, temperature=2, seed=seed
+        )
+        found.add(answer.choices[0].message.tool_calls[0].function.name)
+    assert found == {"paint", "sleep"}
+
+
+def test_answers_are_json_of_a_schema_beside_answers_that_are_free(client, engine):
+    schema = TOOLS[0]["function"]["parameters"]
+    wanted = {"type": "json_schema", "json_schema": {"name": "paint", "schema": schema}}
+    with ThreadPoolExecutor(8) as pool:
+        held = [pool.submit(ask, client, f"Paint {n}", response_format=wanted, max_tokens=100, n=2) for n in range(4)]
+        free = [pool.submit(ask, client, f"Hello {n}") for n in range(4)]
+    for answer in held:
+        for choice in answer.result().choices:
+            check_arguments("paint", choice.message.content)
+    assert [f.result().choices[0].message.content for f in free] == [own(engine, f"Hello {n}") for n in range(4)]
 
 
 def test_a_reward_model_scores_texts_and_does_not_chat(lively_dir, tmp_path, host):

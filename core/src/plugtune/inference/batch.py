@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 
 from plugtune.inference.draw import draw
+from plugtune.inference.guide import Guide
 from plugtune.inference.lane import Lane, abilities
 from plugtune.inference.sampling import Sampling
 
@@ -33,6 +34,7 @@ class Row:
         ids: tokens of the answer so far.
         logprobs, top: for each token its log-probability, and the likeliest tokens with theirs, if asked for.
         finish: empty while it goes on; may be set from outside to end it.
+        guide: what the answer is held to.
     """
 
     prompt: list[int]
@@ -43,6 +45,7 @@ class Row:
     logprobs: list[float] = field(default_factory=list)
     top: list[list[tuple[int, float]]] = field(default_factory=list)
     finish: Finish = ""
+    guide: Guide | None = None
     rng: random.Random = field(init=False)
 
     def __post_init__(self) -> None:

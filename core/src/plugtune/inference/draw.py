@@ -20,7 +20,10 @@ def draw(logits: torch.Tensor, rows: Sequence[Row]) -> list[int]:
     likeliest = logits.argmax(-1).tolist()
     tokens = []
     for index, row in enumerate(rows):
-        if row.sampling.plain:
+        if row.guide is not None:
+            allowed = row.guide.allow(row.ids, logits[index])
+            token = draw_one(allowed, row.sampling, row.prompt, row.ids, row.rng)
+        elif row.sampling.plain:
             token = likeliest[index]
         else:
             token = draw_one(logits[index], row.sampling, row.prompt, row.ids, row.rng)

@@ -39,8 +39,6 @@ def prepare(request: ChatRequest, served: Served) -> Asked:
     adapter = served.adapter(request.model)
     if served.engine.template is None:
         raise ApiError(400, "this model has no chat template; use /v1/completions", param="messages")
-    if request.response_format and request.response_format.get("type", "text") != "text":
-        raise ApiError(400, "response_format must be text", param="response_format")
     if request.top_logprobs is not None and not request.logprobs:
         raise ApiError(400, "top_logprobs needs logprobs", param="top_logprobs")
     tools = prompts.tools_of(request)
@@ -53,7 +51,12 @@ def prepare(request: ChatRequest, served: Served) -> Asked:
     )
     if served.reader.shows_specials(tools):
         sampling = replace(sampling, skip_special_tokens=False)
+    guide = served.forms.guide(request, tools, prompt)
+    if guide is not None:
+        sampling = replace(sampling, ignore_eos=False)
     jobs = served.jobs(prompt, sampling, request.n, adapter)
+    for job in jobs:
+        job.row.guide = guide() if guide is not None else None
     return Asked(request, served.name_of(request.model), jobs, served.reader, bool(tools))
 
 

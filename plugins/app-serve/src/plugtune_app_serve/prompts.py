@@ -47,17 +47,8 @@ def _plain(message: Mapping[str, Any], number: int) -> dict[str, Any]:
 
 
 def tools_of(request: ChatRequest) -> list[dict[str, Any]]:
-    """The tools that the model is shown.
-
-    Raises:
-        ApiError: the choice of tools is one that this server cannot force.
-    """
-    choice = request.tool_choice
-    if choice not in (None, "none", "auto"):
-        raise ApiError(
-            400, "tool_choice must be 'none' or 'auto': this server does not force a call", param="tool_choice"
-        )
-    if choice == "none" or not request.tools:
+    """The tools that the model is shown."""
+    if request.tool_choice == "none" or not request.tools:
         return []
     return [tool.model_dump(exclude_none=True) for tool in request.tools]
 
@@ -110,7 +101,7 @@ def sampling_of(request: Sampled, defaults: Any, *, logprobs: int | None, room: 
         temperature = defaults.temperature if defaults.do_sample else 0.0
     if request.do_sample is False:
         temperature = 0.0
-    changes = {
+    changes: dict[str, Any] = {
         "top_p": request.top_p, "repetition_penalty": request.repetition_penalty,
         "presence_penalty": request.presence_penalty, "frequency_penalty": request.frequency_penalty,
         "top_k": None if request.top_k is None else max(request.top_k, 0),

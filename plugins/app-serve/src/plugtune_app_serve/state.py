@@ -12,6 +12,7 @@ from plugtune.inference.sampling import Sampling
 from plugtune.inference.scheduler import Scheduler
 
 from plugtune_app_serve.errors import ApiError
+from plugtune_app_serve.forced import Forms
 from plugtune_app_serve.metrics import Metrics
 from plugtune_app_serve.options import ServeOptions
 
@@ -35,10 +36,12 @@ class Served:
     created: int = 0
     metrics: Metrics = field(init=False)
     reader: AnswerReader = field(init=False)
+    forms: Forms = field(init=False)
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(self.scheduler.load)
         self.reader = AnswerReader(self.engine.template)
+        self.forms = Forms(self.engine.tokenizer, self.reader, self.vocabulary, self.engine.stop_ids())
 
     @property
     def names(self) -> list[str]:
