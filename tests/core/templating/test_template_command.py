@@ -85,7 +85,7 @@ def test_the_choices_of_a_run_change_what_is_rendered(tmp_path, file):
         ({"messages": [{"role": "assistant", "content": "", "tool_calls": [{"x": 1}]}]}, "is not a tool call"),
         ({"messages": [{"role": "assistant", "tool_calls": [{"name": "f", "arguments": "{"}]}]}, "not JSON"),
         ({"messages": MESSAGES, "tools": ["f"]}, "list of objects"),
-        ({"messages": MESSAGES[:1]}, "last message must be an answer"),
+        ({"messages": MESSAGES[1:]}, "an answer stands where a question is expected"),
     ],
 )
 def test_a_file_that_holds_no_conversation_is_named_with_the_reason(tmp_path, value, message):
@@ -95,6 +95,21 @@ def test_a_file_that_holds_no_conversation_is_named_with_the_reason(tmp_path, va
     assert isinstance(error, RequestError)
     assert "bad.json" in str(error)
     assert message in str(error)
+
+
+def test_a_conversation_that_ends_with_a_question_is_the_prompt_for_its_answer(tmp_path, model_dir, tokenizer):
+    path = tmp_path / "open.json"
+    path.write_text(json.dumps({"messages": MESSAGES[:3]}), encoding="utf-8")
+    answer, _ = report("render", "auto", "--messages", path, "--tokenizer", model_dir)
+    wanted = {"add_generation_prompt": True, "return_dict": False}
+    assert answer["input_ids"] == tokenizer.apply_chat_template(MESSAGES[:3], tokenize=True, **wanted)
+    assert answer["text"] == tokenizer.apply_chat_template(MESSAGES[:3], tokenize=False, **wanted)
+    assert set(answer["labels"]) == {-100}
+    bare, _ = report("render", "qwen", "--messages", path)
+    full, _ = report("render", "qwen", "--messages", path, "--tokenizer", model_dir)
+    assert bare["segments"] == full["segments"]
+    assert bare["text"].endswith("<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n")
+    assert not any(segment["train"] for segment in bare["segments"])
 
 
 def test_check_tells_each_kind_of_conversation_and_what_is_stored_with_a_model(model_dir):

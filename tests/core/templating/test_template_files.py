@@ -15,6 +15,8 @@ GOOD = 'name: x\nuser: "Q {{content}} A "\nassistant: "{{content}}|"\n'
         (GOOD + "usr: x\n", ["line 4", "unknown key 'usr'", "'user'"]),
         (GOOD + "system: nothing\n", ["line 4", "system holds no {{content}}"]),
         (GOOD + "prefix: [{tokn: x}]\n", ["line 4", "is not a piece of prefix"]),
+        (GOOD + "prefix: '{{bos_token}}'\n", ["line 4", "prefix holds {{bos_token}}, which stands for nothing", "{special: bos}"]),
+        (GOOD + "system: '{{ content }} {{content}}'\n", ["line 4", "without spaces inside"]),
         (GOOD + "replace_eos: maybe\n", ["line 4", "write true or false"]),
         (GOOD + "eos: twice\n", ["line 4", "eos is 'twice'"]),
         (GOOD + "opener: Z\n", ["line 2", "user does not end with the opener"]),

@@ -32,9 +32,9 @@ def command(kind: str, name: str, as_json: bool) -> None:
         if key == "options":
             click.echo("options:")
             for option in value:
-                click.echo(
-                    f"  --{option['name']} {option['type'].upper()}  [default: {option['default']}]  {option['help']}"
-                )
+                values = "{" + ",".join(map(str, option["choices"])) + "}" if option["choices"] else ""
+                values = values or option["type"].upper()
+                click.echo(f"  --{option['name']} {values}  [default: {option['default']}]  {option['help']}")
         elif value not in ("", None, [], {}, ()):
             click.echo(f"{key}: {value}")
 

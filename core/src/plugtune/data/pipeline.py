@@ -25,6 +25,7 @@ from plugtune.data.records import RECORDS, RawRow, Record, RowError, RowLeftOut
 from plugtune.data.registry import DatasetSpec, Registry
 from plugtune.data.report import DataReport, SetReport
 from plugtune.data.shards import counted, shard_files, write_shards
+from plugtune.data.sound import check_record
 from plugtune.data.sources import read_rows
 from plugtune.data.work import Work, arrow_schema, tally
 from plugtune.data.workers import batches_of
@@ -147,6 +148,7 @@ def converter(spec: DatasetSpec, row_kind: str) -> Callable[[Any], Record]:
             ) from error
         if not isinstance(record, expected):
             raise RowError(f"format {spec.format.name} made {type(record).__name__} of it instead of a {row_kind}")
+        check_record(record)
         return record
 
     return checked

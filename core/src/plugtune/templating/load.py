@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from plugtune.templating.model import ChatTemplate, Piece, Pieces, Special, Temp
 PIECES = ("prefix", "system", "user", "assistant", "tool", "tool_call")
 LISTS = ("stop", "model_types")
 FIELDS = tuple(item.name for item in dataclasses.fields(ChatTemplate))
+PLACEHOLDERS = ("content", "idx", "round")
 NEEDS_CONTENT = ("system", "user", "assistant", "tool", "tool_call")
 
 
@@ -70,8 +72,12 @@ def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
             f"{path.name} extends itself", where=place, fix="extend a file that does not extend this one"
         )
     if not base.is_file():
-        near = did_you_mean(base.name, [file.name for file in path.parent.glob("*.yaml")])
-        raise RequestError(f"extends {base.name}, which is not beside this file", where=place, fix=near)
+        near = did_you_mean(base.name, [file.name for file in path.parent.glob("*.yaml") if file != path])
+        raise RequestError(
+            f"extends {base.name}, which is not beside this file", where=place,
+            why="a template extends a YAML file of its own folder, by its file name",
+            fix=near or "copy that file here, or write the pieces out",
+        )  # fmt: skip
     return {**_extended(base, (path, *seen)), **values}
 
 
@@ -124,6 +130,9 @@ def _pieces(value: Any, key: str, where: str) -> Pieces:
 
 def _piece(item: Any, key: str, where: str) -> Piece:
     if isinstance(item, str):
+        for inner in re.findall(r"\{\{(\s*\w*\s*)\}\}", item):
+            if inner not in PLACEHOLDERS:
+                raise _unknown_placeholder(inner, key, where)
         return item
     if isinstance(item, dict) and len(item) == 1:
         ((kind, value),) = item.items()
@@ -136,6 +145,16 @@ def _piece(item: Any, key: str, where: str) -> Piece:
         where=_at(where, key),
         fix='write a text, {token: "<|x|>"} or {special: eos}',
     )
+
+
+def _unknown_placeholder(name: str, key: str, where: str) -> RequestError:
+    """The error of `{{name}}`, which would otherwise be written out as it stands."""
+    token = name.strip().removesuffix("_token")
+    special = f"write {{special: {token}}} as a piece of its own" if token in ("bos", "eos") else ""
+    return RequestError(
+        f"{key} holds {{{{{name}}}}}, which stands for nothing", where=_at(where, key),
+        fix=special or f"write {', '.join('{{' + known + '}}' for known in PLACEHOLDERS)}, without spaces inside",
+    )  # fmt: skip
 
 
 def _example(item: Any, number: int, where: str) -> TemplateExample:

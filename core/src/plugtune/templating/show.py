@@ -20,20 +20,25 @@ Part = dict[str, Any]
 def without_tokenizer(template: ChatTemplate, conversation: Conversation, options: RenderOptions) -> dict[str, Any]:
     """Segments of a template of pieces, with placeholders for the tokenizer's own tokens.
 
+    A conversation that ends with a question is shown as the prompt that the model answers: nothing in it is trained on.
+
     Raises:
         RowError: the conversation cannot be written in this template.
     """
     eos = template.stop[0] if template.replace_eos and template.stop else EOS
-    parts = _parts(segments(template, render(template, conversation, options)), BOS, eos)
+    prompt = asks(conversation)
+    parts = _parts(segments(template, render(template, conversation, options, generation=prompt)), BOS, eos, prompt)
     return _answer(template.name, parts, template.stop)
 
 
 def with_tokenizer(bound: TemplateOnTokenizer, conversation: Conversation) -> dict[str, Any]:
-    """Segments, token ids and labels of a template on a tokenizer.
+    """Segments, token ids and labels of a template on a tokenizer; a prompt as in `without_tokenizer`.
 
     Raises:
         RowError: the conversation cannot be written in this template.
     """
+    if asks(conversation):
+        return _prompt(bound, conversation)
     chat = bound.encode([conversation])[0]
     if isinstance(chat, RowError):
         raise chat
@@ -54,12 +59,29 @@ def with_tokenizer(bound: TemplateOnTokenizer, conversation: Conversation) -> di
     return answer | ({"unlearnable": chat.unlearnable} if chat.unlearnable else {})
 
 
+def asks(conversation: Conversation) -> bool:
+    """Whether a conversation ends with a question or a tool's result, so that an answer is to come."""
+    return conversation.messages[-1].role in ("user", "tool")
+
+
+def _prompt(bound: TemplateOnTokenizer, conversation: Conversation) -> dict[str, Any]:
+    ids = bound.encode_prompt(conversation)
+    if isinstance(bound, BoundTemplate):
+        turns = render(bound.template, conversation, bound.options, generation=True)
+        parts = _parts(segments(bound.template, turns), bound.tokenizer.bos_token or "", bound.eos_text(), True)
+    else:
+        assert isinstance(bound, TokenizerTemplate)
+        text = str(bound.render(bound.messages(conversation), conversation, generation=True))
+        parts = [{"text": text, "train": False}]
+    return _answer(bound.name, parts, bound.stop) | {"input_ids": ids, "labels": [IGNORE] * len(ids)}
+
+
 def _answer(name: str, parts: list[Part], stop: Sequence[str]) -> dict[str, Any]:
     return {"template": name, "segments": parts, "text": "".join(part["text"] for part in parts), "stop": list(stop)}
 
 
-def _parts(items: Sequence[Segment], bos: str, eos: str) -> list[Part]:
-    return [{"text": written(item.piece, bos, eos), "train": item.train} for item in items]
+def _parts(items: Sequence[Segment], bos: str, eos: str, prompt: bool = False) -> list[Part]:
+    return [{"text": written(item.piece, bos, eos), "train": item.train and not prompt} for item in items]
 
 
 def _slices(text: str, spans: Sequence[tuple[int, int, bool]]) -> list[Part]:

@@ -74,7 +74,8 @@ class PluginTests(KitTests):
     @optional
     def test_it_has_a_readme(self, loaded: LoadedPlugin) -> None:
         meta = importlib_metadata.metadata(loaded.distribution)
-        assert str(meta.json.get("description") or "").strip(), "pyproject.toml names no readme"
+        if not str(meta.json.get("description") or "").strip():
+            pytest.skip('pyproject.toml names no readme: add readme = "README.md"')
 
     def test_importing_it_is_cheap_and_changes_nothing(self, loaded: LoadedPlugin) -> None:
         status, reason, notes, provides = _loaded_anew()[self.plugin]

@@ -23,6 +23,7 @@ def make_trainer(run: Run) -> Any:
     from plugtune.modeling.methods import MethodContext, frozen_experts, rest_in_fp32
     from plugtune.modeling.precision import choose_precision
     from plugtune.modeling.request import ModelRequest
+    from plugtune.training.adopt import taken_in
     from plugtune.training.arguments import make_arguments, set_checkpointing
     from plugtune.training.context import TrainerContext
     from plugtune.training.devices import as_json, check_devices, check_strategy
@@ -66,11 +67,10 @@ def make_trainer(run: Run) -> Any:
     set_checkpointing(arguments, checkpointing)
     build = load_ref(plan.stage.trainer)
     rows, callbacks = run.rows, _callbacks(run)
-    trainer = build(
-        TrainerContext(
-            plan, model, run.tokenizer, run.template, arguments, rows.train, rows.evaluation, callbacks, run.host
-        )
+    given = TrainerContext(
+        plan, model, run.tokenizer, run.template, arguments, rows.train, rows.evaluation, callbacks, run.host
     )
+    trainer = taken_in(build(given), given)
     run.devices = as_json(arguments, run.world, check_strategy(trainer, arguments))
     return trainer
 

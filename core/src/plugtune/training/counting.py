@@ -28,16 +28,19 @@ class CountsTokens(Trainer):
     trained_total: int = 0
     _trained_here: Any = 0
     _steps_watched: int = 0
+    first_steps: list[tuple[torch.Tensor, Any]]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.first_steps: list[tuple[torch.Tensor, Any]] = []
+        self.first_steps = []
         super().__init__(*args, **kwargs)
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
-        """The stock step, with its trained tokens counted."""
-        trained = trained_tokens(inputs)
+        """The stock step, with its tokens counted (real ones here, unless `compute_loss` counts its own)."""
+        trained, seen = trained_tokens(inputs), self.tokens_seen
         self._trained_here = self._trained_here + (trained if trained is not None else 0)
         loss: torch.Tensor = super().training_step(model, inputs, *args, **kwargs)
+        if self.tokens_seen == seen and "input_ids" in inputs:
+            self.tokens_seen += real_tokens(inputs)
         if self._steps_watched < WATCHED:
             self._steps_watched += 1
             self.first_steps.append((loss.detach(), trained))

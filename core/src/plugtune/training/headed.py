@@ -31,6 +31,8 @@ def with_head(context: TrainerContext) -> TrainerContext:
 class HeadedTrainer(PlugtuneTrainer):
     """Saves and loads a `HeadedModel` as its language model and `value_head.safetensors`."""
 
+    reads_end_to_end = True
+
     def __init__(self, context: TrainerContext, **overrides: Any) -> None:
         super().__init__(context, **overrides)
         # Losses are sums divided by the number of items of the whole step, not means of micro-batches.

@@ -45,6 +45,7 @@ class JudgedTrainer(PlugtuneTrainer):
     """A trainer over rows of a prompt with judged answers. A stage gives `collator` and `judge`."""
 
     next_token_loss = False
+    reads_end_to_end = True
 
     def __init__(self, context: TrainerContext) -> None:
         self.means = {True: Means(), False: Means()}

@@ -18,7 +18,7 @@ from plugtune.capabilities import load_ref
 from plugtune.training import attention
 from plugtune.training.collate import EndToEndCollator, PaddedCollator
 from plugtune.training.context import TrainerContext
-from plugtune.training.counting import CountsTokens, real_tokens
+from plugtune.training.counting import CountsTokens
 from plugtune.training.deferred_head import defer_head, deferred
 from plugtune.training.order import FilledRows, Order
 from plugtune.training.saving import WholeSaves
@@ -32,13 +32,17 @@ class PlugtuneTrainer(WholeSaves, CountsTokens):
         deferred: whether the output head is computed in chunks inside the loss.
         tokens_seen: real tokens (no padding) that this process has trained on.
         next_token_loss: whether the loss is a mean over tokens, so that its exponential is a perplexity.
+        reads_end_to_end: whether a `compute_loss` of the class's own reads batches laid end to end. Without it such a
+            class gets plain padded batches, in which logits and labels stand as everywhere else.
     """
 
     next_token_loss = True
+    reads_end_to_end = False
 
     def __init__(self, context: TrainerContext, **overrides: Any) -> None:
         run = context.plan.run
-        wanted = not run.plain_loss and context.plan.data.padding_free
+        stock = type(self).compute_loss is PlugtuneTrainer.compute_loss
+        wanted = not run.plain_loss and context.plan.data.padding_free and (stock or self.reads_end_to_end)
         self.end_to_end = bool(wanted and _takes_kept_logits(context.model) and attention.enable(context.model))
         # Weights that are cut up among processes are whole only inside the model's own forward pass.
         whole = not (context.arguments.fsdp or context.arguments.deepspeed)
@@ -112,8 +116,6 @@ class PlugtuneTrainer(WholeSaves, CountsTokens):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """The stock loss, with no mask made for rows laid end to end and no cache kept."""
-        if model.training:
-            self.tokens_seen += real_tokens(inputs)
         if num_items_in_batch is not None and not torch.is_tensor(num_items_in_batch):
             num_items_in_batch = torch.tensor(num_items_in_batch)
         if num_items_in_batch is not None:

@@ -76,6 +76,7 @@ class OnlineTrainer(PlugtuneTrainer):
     """
 
     next_token_loss = False
+    reads_end_to_end = True
 
     def __init__(self, context: TrainerContext, plan: BufferPlan, *, answers: int = 1, **overrides: Any) -> None:
         super().__init__(context, **overrides)
