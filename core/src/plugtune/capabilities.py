@@ -109,7 +109,7 @@ class DatasetFormat:
         columns: column role → default column name (`prompt` → `instruction`); `None` for a role without default.
         tags: tag role → default tag (`user_tag` → `human`).
         makes: what kinds of record it can make.
-        convert: `make_converter(columns, tags, *, ranking) -> Callable[[Mapping], Record]`, which raises
+        convert: `make_converter(columns, tags, *, kind) -> Callable[[Mapping], Record]`, which raises
             `plugtune.data.records.RowError` for a row that it cannot read.
         recognise: `recognise(rows: Sequence[Mapping]) -> Recognised | None` from the first rows of a file; the
             result names columns and tags and how sure it is. Empty when the format cannot be guessed.
