@@ -5,13 +5,14 @@ A plain ASGI wrapper around the whole application. It knows addresses and header
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
+
+from plugtune.visitors import from_foreign_page, host_name, knows_host
 
 Scope = MutableMapping[str, Any]
 Asgi = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -61,27 +62,13 @@ class Gate:
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         host = headers.get("host", "")
-        if not self._known_host(host):
-            return 421, f"this board does not answer to the name {_name_of(host)!r}; start it with --allowed-host"
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            return 403, "the request comes from a page of another site"
-        if headers.get("sec-fetch-site") == "cross-site" and scope["method"] != "GET":
+        if not knows_host(host, self.names, local=self.local):
+            return 421, f"this board does not answer to the name {host_name(host)!r}; start it with --allowed-host"
+        if from_foreign_page(headers, scope["method"]):
             return 403, "the request comes from a page of another site"
         if not _is_open(scope["path"]):
             return 404, "there is nothing here"
         return None
-
-    def _known_host(self, host: str) -> bool:
-        """An attacker's page reaches a local server through a DNS name of his own that points here; so names count."""
-        name = _name_of(host)
-        if name in self.names:
-            return True
-        try:
-            address = ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return address.is_loopback or not self.local
 
     def _knows(self, scope: Scope, headers: dict[str, str]) -> bool:
         jar = SimpleCookie()
@@ -105,14 +92,6 @@ class Gate:
         headers = [(b"location", location.encode()), (b"set-cookie", cookie.encode()), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
-
-
-def _name_of(host: str) -> str:
-    """The name in a Host header, without port and brackets."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
-    except ValueError:
-        return ""
 
 
 def _is_open(path: str) -> bool:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from plugtune.errors import RequestError
+from plugtune.visitors import LOOPBACK
 
 from plugtune_app_board.confine import Roots
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TOKEN = "PLUGTUNE_BOARD_TOKEN"
 AUTH = "PLUGTUNE_BOARD_AUTH"
 

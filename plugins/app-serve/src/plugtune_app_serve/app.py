@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from plugtune_app_serve.chat import chat
 from plugtune_app_serve.completions import complete
 from plugtune_app_serve.errors import ApiError, error_body
-from plugtune_app_serve.guards import BodyLimit, Count, KeyCheck
+from plugtune_app_serve.guards import BodyLimit, Count, KeyCheck, Visitors
 from plugtune_app_serve.schemas import ChatRequest, CompletionRequest, ScoreRequest
 from plugtune_app_serve.score import score
 from plugtune_app_serve.state import Served
@@ -60,6 +60,7 @@ def guard(app: FastAPI, options: Any, metrics: Any) -> FastAPI:
             CORSMiddleware, allow_origins=options.cors_origins, allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type"],
         )  # fmt: skip
+    app.add_middleware(Visitors, host=options.host, names=options.allowed_hosts, origins=options.cors_origins)
     if metrics is not None:
         app.add_middleware(Count, metrics=metrics, paths=PATHS)
 

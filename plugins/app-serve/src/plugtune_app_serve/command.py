@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import sys
 import time
@@ -13,6 +14,7 @@ from plugtune import RequestError
 from plugtune.options.groups import GenerationOptions, ModelOptions
 from plugtune.options.reader import Given, Request, read_request
 from plugtune.options.resolve import resolve
+from plugtune.visitors import LOOPBACK
 
 from plugtune_app_serve.options import ServeOptions, from_environment
 
@@ -134,10 +136,13 @@ def _listen(make: Any, options: ServeOptions, what: str, sock: socket.socket | N
     sock = sock or _bind(options)
     host, port = sock.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
+    made = protect(options)
 
     def ready() -> None:
         print(f"serving {what} on http://{shown}:{port}/v1", file=sys.stderr, flush=True)
-        if not options.api_key and host not in ("127.0.0.1", "::1"):
+        if made:
+            print(f"note: others reach this address, so a key was made: --api_key {options.api_key}", file=sys.stderr)
+        elif not options.api_key and options.host.strip("[]") not in LOOPBACK:
             print("note: everybody who reaches this address may use it; --api_key KEY asks for a key", file=sys.stderr)
 
     app = make(ready)
@@ -145,6 +150,14 @@ def _listen(make: Any, options: ServeOptions, what: str, sock: socket.socket | N
         ready()
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
     uvicorn.Server(config).run(sockets=[sock])
+
+
+def protect(options: ServeOptions) -> bool:
+    """Give a server that others can reach a key of its own, unless it has one or is meant to be open; says whether."""
+    if options.api_key or options.open_to_all or options.host.strip("[]") in LOOPBACK:
+        return False
+    options.api_key = secrets.token_urlsafe(24)
+    return True
 
 
 def _help() -> str:

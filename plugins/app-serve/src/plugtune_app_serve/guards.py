@@ -1,11 +1,14 @@
-"""What stands before every request: the size of its body, the key, and the count of answers by status. Plain ASGI."""
+"""What stands before every request: who sends it, the size of its body, the key, and a count by status. Plain ASGI."""
 
 from __future__ import annotations
 
 import hmac
+import socket
+from collections.abc import Collection
 from typing import Any
 
 from fastapi.responses import JSONResponse
+from plugtune.visitors import LOOPBACK, from_foreign_page, host_name, knows_host
 
 from plugtune_app_serve.errors import error_body
 
@@ -54,6 +57,40 @@ class BodyLimit:
         message = f"The request body is larger than {self.limit} bytes."
         response = JSONResponse(error_body(message, code="request_too_large"), 413, headers={"Connection": "close"})
         await response(scope, receive, send)
+
+
+class Visitors:
+    """Refuses what pages of other sites send, and names that were pointed here; a key is not enough to tell them.
+
+    Args:
+        app: the application behind it.
+        host: the address that the server listens on.
+        names: further names under which it may be addressed.
+        origins: pages that may call it.
+    """
+
+    def __init__(self, app: Any, host: str, names: Collection[str], origins: Collection[str]) -> None:
+        self.app, self.local, self.origins = app, host.strip("[]") in LOOPBACK, tuple(origins)
+        own = {"localhost"} if self.local else {"localhost", socket.gethostname().lower(), socket.getfqdn().lower()}
+        self.names = own | {name.lower() for name in names}
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass on who may ask."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
+        host = headers.get("host", "")
+        refusal = None
+        if not knows_host(host, self.names, local=self.local):
+            name = host_name(host)
+            refusal = 421, f"This server does not answer to the name {name!r}; start it with --allowed_hosts {name}."
+        elif from_foreign_page(headers, scope["method"], self.origins):
+            refusal = 403, "The request comes from a page of another site; --cors_origins names pages that may call."
+        if refusal is None:
+            await self.app(scope, receive, send)
+        else:
+            await JSONResponse(error_body(refusal[1], code="forbidden"), refusal[0])(scope, receive, send)
 
 
 class KeyCheck:

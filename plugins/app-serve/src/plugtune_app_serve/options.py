@@ -31,6 +31,12 @@ class ServeOptions:
     cors_origins: list[str] = plugtune.option(
         [], help="Web pages that may call the server; a comma list, off if empty."
     )
+    allowed_hosts: list[str] = plugtune.option(
+        [], help="Names under which clients address the server, besides addresses and this machine's; a comma list."
+    )
+    open_to_all: bool = plugtune.option(
+        False, help="Without a key on an address that others reach; else a key is made and printed."
+    )
     root_path: str = plugtune.option("", help="Path prefix behind a proxy; environment FASTAPI_ROOT_PATH.")
     infer_backend: str = plugtune.option(
         "huggingface", help="Who computes: this process, or a vLLM server.", choices=("huggingface", "vllm")
