@@ -134,9 +134,9 @@ def main() -> None:
 
 
 def _reference(trainer: Any, rows: list[dict[str, Any]]) -> list[list[float]]:
-    from plugtune.training.reference import reference_model
+    from plugtune.training.reference import before_training
 
-    with reference_model(trainer.context) as model, torch.no_grad():
+    with before_training(trainer.context) as model, torch.no_grad():
         return trainer._logps(model, trainer.data_collator(rows)).tolist()  # type: ignore[no-any-return]
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from two_processes import as_two, free_port, losses
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
@@ -67,28 +67,6 @@ def command(model_dir, data_dir):
     return make
 
 
-def losses(output: Path) -> list[float]:
-    lines = (output / "trainer_log.jsonl").read_text(encoding="utf-8").splitlines()
-    return [entry["loss"] for entry in map(json.loads, lines) if "loss" in entry]
-
-
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
-def as_two(forked, args: list[str], folder: Path, local: bool = True) -> list[str]:
-    """The same command in two processes that find each other by the usual variables; what each printed."""
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    logs = [folder / f"log{rank}" for rank in range(2)]
-    pids = [forked.start(args, logs[r], {**shared, "RANK": str(r), "LOCAL_RANK": str(r)}) for r in range(2)]
-    statuses = [forked.wait(pid) for pid in pids]
-    texts = [log.read_text(encoding="utf-8") for log in logs]
-    assert statuses == [0, 0], texts
-    return texts
-
-
 CELLS = {
     "sft lora": ("--num_train_epochs", 2),
     "sft full, accumulated": ("--finetuning_type", "full", "--gradient_accumulation_steps", 2, "--num_train_epochs", 2),
@@ -132,7 +110,8 @@ def test_train_starts_its_processes_and_says_so_once(forked, command, tmp_path):
     report = json.loads((tmp_path / "two" / "run.json").read_text(encoding="utf-8"))
     assert report["devices"] == {"processes": 2, "machines": 1, "device": "cpu", "backend": "gloo",
                                  "strategy": "data parallel (DDP)"}  # fmt: skip
-    assert len(list((tmp_path / "cache" / "data").iterdir())) == 1
+    prepared = [path for path in (tmp_path / "cache" / "data").iterdir() if path.is_dir()]  # a lock file may stay
+    assert len(prepared) == 1
     saved = {path.name for path in (tmp_path / "two" / "checkpoint-4").iterdir()}
     assert {"rng_state_0.pth", "rng_state_1.pth", "manifest.json"} <= saved
     assert not (tmp_path / "two" / ".saving").exists()
@@ -193,15 +172,6 @@ def test_one_process_of_accelerates_cpu_launcher_is_noticed(forked, command, tmp
     args = command(tmp_path / "run", "--max_steps", 1)
     text = forked.run(args, tmp_path / "log", {"ACCELERATE_USE_CPU": "True"})
     assert "accelerate launch --cpu starts a single process" in text
-
-
-def test_fsdp_that_would_silently_be_something_else_is_refused(forked, command, tmp_path):
-    args = command(tmp_path / "run", "--max_steps", 1, "--fsdp", "full_shard", "--fsdp_config", '{"fsdp_version": 2}')
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    logs = [tmp_path / f"log{rank}" for rank in range(2)]
-    pids = [forked.start(args, logs[r], {**shared, "RANK": str(r), "LOCAL_RANK": str(r)}) for r in range(2)]
-    assert [forked.wait(pid) for pid in pids] == [2, 2]
-    assert sum(log.read_text().count("FSDP was asked for and this run computes on the CPU") for log in logs) == 1
 
 
 def test_sigterm_to_the_launcher_saves_once_and_stops_all(command, tmp_path):

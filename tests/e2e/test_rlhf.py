@@ -33,7 +33,7 @@ def test_the_documented_chain_runs_as_printed(model_dir, tmp_path):
     report = json.loads((out / "ppo" / "run.json").read_text())
     choices = {choice["what"]: choice["value"] for choice in report["choices"]}
     assert choices["reward"] == "out/rm"
-    assert choices["reference"] == "the base, adapter off"
+    assert choices["reference"] == "the model that the run starts from"
     for folder in ("rm", "ppo"):
         assert (out / folder / "adapter_model.safetensors").is_file()
         assert (out / folder / "value_head.safetensors").is_file()

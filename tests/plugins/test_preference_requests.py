@@ -40,7 +40,6 @@ WRONG = [
     ("dpo", "--pref_loss sigmod", "sigmoid"),
     ("dpo", "--pref_beta 0", "pref_beta is 0"),
     ("dpo", "--streaming --max_steps 3", "streaming does not go with the reference"),
-    ("dpo", "--pissa_init", "pissa_init does not go with a reference"),
     ("dpo", "--ref_model_adapters nowhere", "ref_model_adapters needs ref_model"),
     ("dpo", "--ref_model /no/such/model", "no folder"),
     ("dpo", "--neat_packing", "neat_packing has no meaning in stage dpo"),

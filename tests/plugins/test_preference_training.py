@@ -210,7 +210,7 @@ def hand_loss(policy, reference, rows: list[dict], beta: float = 0.1) -> float:
     return total / len(rows)
 
 
-def test_the_reference_of_an_adapter_is_the_base_and_a_named_one_is_used(train, host, model_dir, tokenizer, tmp_path):
+def test_the_reference_is_what_the_run_starts_from_unless_one_is_named(train, host, model_dir, tokenizer, tmp_path):
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
@@ -222,10 +222,13 @@ def test_the_reference_of_an_adapter_is_the_base_and_a_named_one_is_used(train, 
     expected = hand_loss(policy, base, rows)
     assert expected < 0.68, "the adapter has learned something"
     more = ("--max_samples", 4, "--max_steps", 1, "--adapter_name_or_path", adapter)
-    assert losses(train("dpo", "base", *more)) == pytest.approx([expected], abs=1e-5)
-    named = ("--ref_model", model_dir, "--ref_model_adapters", adapter)
-    assert losses(train("dpo", "named", *more, *named)) == pytest.approx([math.log(2)], abs=1e-5)
-    assert losses(train("dpo", "new", *more, "--create_new_adapter")) == pytest.approx([math.log(2)], abs=1e-5)
+    start = pytest.approx([math.log(2)], abs=1e-5)
+    assert losses(train("dpo", "continued", *more)) == start
+    assert losses(train("dpo", "new", *more, "--create_new_adapter")) == start
+    assert losses(train("dpo", "pissa", *more[:4], "--pissa_init")) == start
+    named = ("--ref_model", model_dir)
+    assert losses(train("dpo", "base", *more, *named)) == pytest.approx([expected], abs=1e-5)
+    assert losses(train("dpo", "named", *more, *named, "--ref_model_adapters", adapter)) == start
 
 
 def test_losses_without_a_reference_start_where_plain_models_say(train, host, model_dir, tokenizer):

@@ -37,6 +37,7 @@ def load_frozen_model(
     adapters: Sequence[str] = (),
     bits: int | None = None,
     dtype: str = "float32",
+    vocabulary: int = 0,
 ) -> tuple[Any, list[Path]]:
     """A model in evaluation mode with all weights frozen, and the folders it came from, the last adapter first.
 
@@ -48,6 +49,7 @@ def load_frozen_model(
         adapters: adapter folders to put on it.
         bits: quantize it on loading.
         dtype: of its weights.
+        vocabulary: of the run's tokenizer, where the model reads words that the run has added; 0 for one of its own.
 
     Raises:
         RequestError: the model or an adapter is wrong.
@@ -55,9 +57,11 @@ def load_frozen_model(
     located = find_frozen(name, plan_options, host, where=where)
     options = replace(
         plan_options, model_name_or_path=name, adapter_name_or_path=list(adapters), quantization_bit=bits,
-        train_from_scratch=False, resize_vocab=False, add_tokens=[], add_special_tokens=[],
+        train_from_scratch=False,
     )  # fmt: skip
-    model = load_model(ModelRequest(located, options, dtype), host)
+    if not vocabulary:
+        options = replace(options, resize_vocab=False, add_tokens=[], add_special_tokens=[])
+    model = load_model(ModelRequest(located, options, dtype, vocabulary), host)
     folders = [Path(adapter) for adapter in adapters]
     if folders:
         method = next(m for m in host.catalog.all("method") if m.saves_adapter)

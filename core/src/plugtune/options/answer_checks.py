@@ -41,12 +41,6 @@ def uses_reference(v: Values) -> list[Problem]:
                     why="its log-probabilities are computed once, before training, for rows that are known",
                     fix="leave streaming out, or use a loss without a reference")
         )  # fmt: skip
-    if v.get("pissa_init") and not v["ref_model"]:
-        problems.append(
-            Problem("pissa_init does not go with a reference model", where="pissa_init",
-                    why="the base under a PiSSA adapter is not the model that it started from",
-                    fix="leave pissa_init out, or name the starting model as ref_model")
-        )  # fmt: skip
     problems += [
         Problem(f"{name} needs ref_model", where=name, fix="add --ref_model FOLDER_OR_NAME")
         for name in ("ref_model_adapters", "ref_model_quantization_bit")

@@ -36,7 +36,7 @@ class CountsTokens(Trainer):
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """The stock step, with its tokens counted (real ones here, unless `compute_loss` counts its own)."""
-        trained, seen = trained_tokens(inputs), self.tokens_seen
+        trained, seen = self.count_trained(inputs), self.tokens_seen
         self._trained_here = self._trained_here + (trained if trained is not None else 0)
         loss: torch.Tensor = super().training_step(model, inputs, *args, **kwargs)
         if self.tokens_seen == seen and "input_ids" in inputs:
@@ -45,6 +45,10 @@ class CountsTokens(Trainer):
             self._steps_watched += 1
             self.first_steps.append((loss.detach(), trained))
         return loss
+
+    def count_trained(self, inputs: dict[str, Any]) -> Any:
+        """Trained tokens of a batch of this stage; `None` where that has no meaning."""
+        return trained_tokens(inputs)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """The stock log, with the counts of all processes brought together first."""

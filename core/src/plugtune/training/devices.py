@@ -1,7 +1,7 @@
 """What the processes of a run compute on, and whether that is what was asked for.
 
 Some requests for several processes or for sharding are dropped without a word further down (accelerate's CPU launcher
-starts one process; FSDP on a CPU becomes plain data parallelism). They are caught here.
+starts one process; FSDP1 on a CPU becomes plain data parallelism). They are caught here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def check_devices(plan: Plan, arguments: Any, world: World) -> None:
 
     Raises:
         RunError: fewer processes take part than were started.
-        RequestError: FSDP was asked for where it would silently not happen.
+        RequestError: FSDP1 was asked for where it would silently not happen.
     """
     if arguments.world_size != world.size:
         raise RunError(
@@ -28,11 +28,11 @@ def check_devices(plan: Plan, arguments: Any, world: World) -> None:
             fix="start them with plugtune train under NPROC_PER_NODE, or with torchrun",
         )  # fmt: skip
     kind = arguments.device.type
-    if arguments.fsdp and kind == "cpu":
+    if arguments.fsdp and kind == "cpu" and arguments.fsdp_plugin_args["fsdp_version"] != 2:
         raise RequestError(
-            "FSDP was asked for and this run computes on the CPU", where="fsdp",
-            why="accelerate shards on accelerators only; on a CPU every process would silently keep a whole copy",
-            fix="leave fsdp and fsdp_config out, or run where torch finds a GPU",
+            "FSDP1 was asked for and this run computes on the CPU", where="fsdp_config",
+            why="only FSDP2 shards there; with FSDP1 every process would silently keep a whole copy",
+            fix="leave fsdp_version out, or set it to 2",
         )  # fmt: skip
     if world.size == 1 and os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true":
         plan.notes.append(

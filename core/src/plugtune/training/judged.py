@@ -1,13 +1,13 @@
 """The trainer of stages that judge answers: batches of prompts with answers, and metrics besides the loss.
 
-Knows layouts, logging and dropout; the loss is the stage's own. Such losses are means over rows, not over tokens, so
-the loss of a step is the mean over its micro-batches.
+Knows layouts, logging and dropout; the loss is the stage's own. Such losses are means over rows, not over tokens: the
+loss of a step is the mean over all its rows, those of other micro-batches and processes included.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,34 +15,28 @@ import torch
 from plugtune.training import attention
 from plugtune.training.answers import AnswerBatcher, real_tokens
 from plugtune.training.context import TrainerContext
+from plugtune.training.means import Means
+from plugtune.training.order import FILLER, FilledRows, row_labels
 from plugtune.training.trainer import PlugtuneTrainer
 
 
-class Means:
-    """Means of named values since the last time they were taken, over all processes."""
+@dataclass(frozen=True, slots=True)
+class LabelledBatches:
+    """A stage's batches with `labels` and `shift_labels` `(rows,)`, which count the rows of a step."""
 
-    def __init__(self) -> None:
-        self._sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(2, dtype=torch.float64))
+    collate: Callable[[Any], dict[str, Any]]
 
-    def add(self, name: str, values: torch.Tensor) -> None:
-        """Add values of any shape; none is fine too. Nothing waits for the device."""
-        values = values.detach()
-        pair = torch.stack([values.sum(), torch.tensor(float(values.numel()), device=values.device)])
-        self._sums[name] = self._sums[name].to(pair.device) + pair
-
-    def take(self, accelerator: Any) -> dict[str, float]:
-        """The means in order of name, forgotten here. All processes must have added the same names."""
-        means = {}
-        for name in sorted(self._sums):
-            total, count = accelerator.reduce(self._sums[name].float(), "sum").tolist()
-            if count:
-                means[name] = total / count
-        self._sums.clear()
-        return means
+    def __call__(self, rows: Any) -> dict[str, Any]:
+        labels = row_labels(rows)
+        return {**self.collate(rows), "labels": labels, "shift_labels": labels}
 
 
 class JudgedTrainer(PlugtuneTrainer):
-    """A trainer over rows of a prompt with judged answers. A stage gives `collator` and `judge`."""
+    """A trainer over rows of a prompt with judged answers. A stage gives `collator` and `judge`.
+
+    Batches have `labels` `(rows,)` beside what the stage's collator makes: 1 for a row, -100 for one that fills an
+    uneven end (see `training.order`), which counts neither in the loss nor in any mean.
+    """
 
     next_token_loss = False
     reads_end_to_end = True
@@ -51,7 +45,11 @@ class JudgedTrainer(PlugtuneTrainer):
         self.means = {True: Means(), False: Means()}
         without_dropout(context)
         super().__init__(context)
-        self.model_accepts_loss_kwargs = False
+        self.model_accepts_loss_kwargs = True  # losses are sums over the rows of the whole step
+
+    def blank_row(self, rows: Any) -> dict[str, Any] | None:
+        """The first row once more, marked as one that counts nothing."""
+        return {**rows[0], FILLER: True}
 
     def collator(self, batcher: AnswerBatcher) -> Any:
         """What makes a batch of rows, given how groups are laid out."""
@@ -69,7 +67,7 @@ class JudgedTrainer(PlugtuneTrainer):
             why = "answers were checked to be independent" if shared else "this model mixes answers of one prompt"
             self.context.plan.choose("batches", how, why)
         self.batcher = AnswerBatcher(shared, self.pad_token_id)
-        return self.collator(self.batcher)
+        return LabelledBatches(self.collator(self.batcher))
 
     def derive(self, means: dict[str, float]) -> dict[str, float]:
         """Numbers that follow from the means of a stage; a stage may add some."""
@@ -77,7 +75,10 @@ class JudgedTrainer(PlugtuneTrainer):
 
     def replace_rows(self, change: Callable[[Any], Any]) -> None:
         """Put other rows in the place of each data set."""
-        if self.train_dataset is not None:
+        if isinstance(self.train_dataset, FilledRows):
+            changed = change(self.train_dataset.rows)
+            self.train_dataset = FilledRows(changed, self.blank_row(changed))
+        elif self.train_dataset is not None:
             self.train_dataset = change(self.train_dataset)
         sets = self.eval_dataset
         if isinstance(sets, dict):
@@ -86,9 +87,14 @@ class JudgedTrainer(PlugtuneTrainer):
             self.eval_dataset = change(sets)
 
     def record(self, **values: torch.Tensor) -> None:
-        """Values per row to be logged as means; `rewards_chosen` is logged as `rewards/chosen`."""
+        """Values of rows to be logged as means; `rewards_chosen` is logged as `rewards/chosen`."""
         for name, value in values.items():
             self.means[bool(self.context.model.training)].add(name.replace("_", "/", 1), value)
+
+    def count_trained(self, inputs: dict[str, Any]) -> Any:
+        """Answer tokens of a batch."""
+        answers = [part["targets"] for part in inputs.values() if isinstance(part, dict)]
+        return torch.tensor(sum(targets.numel() for targets in answers)) if answers else None
 
     def compute_loss(
         self,
@@ -97,13 +103,17 @@ class JudgedTrainer(PlugtuneTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """The mean of the stage's losses over the rows."""
+        """The sum of the stage's losses over the number of rows of the whole step."""
         if model.training:
             self.tokens_seen += sum(real_tokens(part) for part in inputs.values() if isinstance(part, dict))
-        losses = self.judge(model, inputs)
+        kept = inputs["labels"] != -100
+        losses = torch.where(kept, self.judge(model, inputs), 0.0)
         if not model.training:
-            self.record(loss=losses)
-        return (losses.mean(), {}) if return_outputs else losses.mean()
+            self.record(loss=losses[kept])
+        loss = losses.sum() / (kept.sum() if num_items_in_batch is None else num_items_in_batch).clamp(min=1)
+        if num_items_in_batch is not None and self.args.average_tokens_across_devices:
+            loss = loss * self.accelerator.num_processes  # gradients are averaged over them
+        return (loss, {}) if return_outputs else loss
 
     def prediction_step(
         self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
@@ -112,6 +122,16 @@ class JudgedTrainer(PlugtuneTrainer):
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
             return self.compute_loss(model, inputs).detach(), None, None
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        """The stock loader; an uneven end is filled, so that no row is measured twice."""
+        rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(rows, str):
+            rows = self.eval_dataset[rows]  # type: ignore[index,call-overload]
+        if self.args.world_size > 1 and hasattr(rows, "__len__"):
+            multiple = self.args.eval_batch_size * self.args.world_size
+            rows = FilledRows(rows, self.blank_row(rows), multiple)
+        return super().get_eval_dataloader(rows)
 
     def evaluation_loop(
         self,

@@ -7,7 +7,7 @@ with N times the batch does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -47,18 +47,32 @@ class Order(Sampler[int]):
         self.epoch += 1
 
 
-class FilledRows(Dataset[dict[str, Any]]):
-    """Token rows; numbers past the last one give a short row with no label."""
+FILLER = "filler"
+"""Column that marks a row which only fills an uneven end, for stages whose rows have no labels of their own."""
 
-    def __init__(self, rows: Any) -> None:
-        self.rows = rows
-        self.blank = {"input_ids": list(rows[0]["input_ids"][:1]), "labels": [-100]}
+
+class FilledRows(Dataset[dict[str, Any]]):
+    """Token rows; numbers past the last one give a row that trains nothing.
+
+    Args:
+        rows: the rows.
+        blank: what the others are.
+        multiple: the length is rounded up to it; 1 when the numbers past the end come from `Order`.
+    """
+
+    def __init__(self, rows: Any, blank: Mapping[str, Any], multiple: int = 1) -> None:
+        self.rows, self.blank, self.multiple = rows, blank, multiple
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return -(-len(self.rows) // self.multiple) * self.multiple
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return dict(self.rows[index]) if index < len(self.rows) else dict(self.blank)
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         return [self[index] for index in indices]
+
+
+def row_labels(rows: Sequence[Mapping[str, Any]]) -> torch.Tensor:
+    """`(rows,)` int64: 1 for a row, -100 for one that fills an uneven end."""
+    return torch.tensor([-100 if row.get(FILLER) else 1 for row in rows])

@@ -19,6 +19,7 @@ from plugtune.training import attention
 from plugtune.training.collate import EndToEndCollator, PaddedCollator
 from plugtune.training.context import TrainerContext
 from plugtune.training.counting import CountsTokens
+from plugtune.training.cpu_sharding import shard_on_cpu
 from plugtune.training.deferred_head import defer_head, deferred
 from plugtune.training.order import FilledRows, Order
 from plugtune.training.saving import WholeSaves
@@ -68,7 +69,8 @@ class PlugtuneTrainer(WholeSaves, CountsTokens):
             settings["compute_loss_func"] = self._loss_of_tokens
         settings |= overrides
         if self._fills(context.arguments, settings, overrides):
-            settings["train_dataset"] = FilledRows(settings["train_dataset"])
+            rows = settings["train_dataset"]
+            settings["train_dataset"] = FilledRows(rows, self.blank_row(rows) or {})
         super().__init__(**settings)
         self.can_return_loss = True
         if self.deferred:
@@ -149,19 +151,29 @@ class PlugtuneTrainer(WholeSaves, CountsTokens):
         step = self.args.train_batch_size * self.args.world_size
         return Order(len(rows), shuffle=self.shuffle, seed=seed, multiple=step if isinstance(rows, FilledRows) else 1)  # type: ignore[arg-type]
 
+    def blank_row(self, rows: Any) -> dict[str, Any] | None:
+        """A row that trains nothing, to fill uneven ends of epochs with; `None` where a stage has no such row."""
+        if type(self).compute_loss is not PlugtuneTrainer.compute_loss:
+            return None
+        return {"input_ids": list(rows[0]["input_ids"][:1]), "labels": [-100]}
+
     def _fills(self, arguments: Any, settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> bool:
         """Whether uneven ends of epochs are filled with rows that train nothing.
 
-        Stages with rows or losses of their own keep the stock way, which repeats rows of the start of the epoch.
+        Stages that know no such row keep the stock way, which repeats rows of the start of the epoch.
         """
         rows = settings["train_dataset"]
-        plain = type(self).compute_loss is PlugtuneTrainer.compute_loss and not {
-            "train_dataset",
-            "data_collator",
-        } & set(overrides)
-        random_or_fixed = not self.shuffle or arguments.train_sampling_strategy == "random"
         several = arguments.world_size > 1 and not arguments.dataloader_drop_last
-        return plain and several and random_or_fixed and hasattr(rows, "__len__") and len(rows) > 0
+        random_or_fixed = not self.shuffle or arguments.train_sampling_strategy == "random"
+        countable = (
+            hasattr(rows, "__len__") and len(rows) > 0 and not {"train_dataset", "data_collator"} & set(overrides)
+        )
+        return bool(several and random_or_fixed and countable and self.blank_row(rows) is not None)
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """The stock accelerator, which shards on a CPU too."""
+        super().create_accelerator_and_postprocess()
+        shard_on_cpu(self)
 
     def create_optimizer(self, model: Any = None) -> Any:
         """The stock optimizer, unless a plugin's is turned on or the method wants groups of its own (LoRA+)."""

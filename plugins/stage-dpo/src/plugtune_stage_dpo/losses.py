@@ -34,6 +34,8 @@ class Pairs:
         chosen_length, rejected_length: tokens of the answers.
         chosen_mean: log π of the chosen answer, averaged over its tokens.
         ref_chosen, ref_rejected: log ρ, summed; zeros where the loss has no reference.
+        chosen_mean_ratio, rejected_mean_ratio: scalars, the mean r of the chosen and of the rejected answers of the
+            batch (of all processes), without gradient, for losses that have `baselines`.
     """
 
     chosen: torch.Tensor
@@ -43,6 +45,8 @@ class Pairs:
     chosen_mean: torch.Tensor
     ref_chosen: torch.Tensor
     ref_rejected: torch.Tensor
+    chosen_mean_ratio: torch.Tensor | None = None
+    rejected_mean_ratio: torch.Tensor | None = None
 
     @property
     def chosen_ratio(self) -> torch.Tensor:
@@ -87,11 +91,16 @@ def kto_pair(pairs: Pairs, settings: Settings) -> torch.Tensor:
     z_l and z_w estimate the KL term from the other half of the batch: max(0, mean r of the rejected, of the chosen
     answers), through which no gradient flows.
     """
-    z_chosen = pairs.chosen_ratio.mean().clamp(min=0).detach()
-    z_rejected = pairs.rejected_ratio.mean().clamp(min=0).detach()
+    z_chosen = _mean(pairs.chosen_mean_ratio, pairs.chosen_ratio).clamp(min=0)
+    z_rejected = _mean(pairs.rejected_mean_ratio, pairs.rejected_ratio).clamp(min=0)
     good = 1 - torch.sigmoid(settings.pref_beta * (pairs.chosen_ratio - z_rejected))
     bad = 1 - torch.sigmoid(settings.pref_beta * (z_chosen - pairs.rejected_ratio))
     return (good + bad) / 2
+
+
+def _mean(given: torch.Tensor | None, ratios: torch.Tensor) -> torch.Tensor:
+    """The mean that the trainer took over all processes, or that of these pairs."""
+    return ratios.mean().detach() if given is None else given
 
 
 def orpo(pairs: Pairs, settings: Settings) -> torch.Tensor:
@@ -124,18 +133,20 @@ def bco(pairs: Pairs, settings: Settings, shift: torch.Tensor | float) -> torch.
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A loss, whether it compares with a reference, and whether its rewards are averages over tokens."""
+    """A loss; whether it compares with a reference, whether its rewards are averages over tokens, and whether it wants
+    the batch's mean ratios."""
 
     value: Callable[[Pairs, Settings], torch.Tensor]
     reference: bool = True
     average: bool = False
+    baselines: bool = False
 
 
 LOSSES: dict[str, Loss] = {
     "sigmoid": Loss(sigmoid),
     "hinge": Loss(hinge),
     "ipo": Loss(ipo),
-    "kto_pair": Loss(kto_pair),
+    "kto_pair": Loss(kto_pair, baselines=True),
     "orpo": Loss(orpo, reference=False, average=True),
     "simpo": Loss(simpo, reference=False, average=True),
 }

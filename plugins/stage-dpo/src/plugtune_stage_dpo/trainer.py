@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from plugtune.training.answers import AnswerBatcher, Group, answer_logps, token_
 from plugtune.training.checkpoint import write_whole
 from plugtune.training.context import TrainerContext
 from plugtune.training.judged import JudgedTrainer
-from plugtune.training.reference import WithReference, announce, reference_numbers
+from plugtune.training.means import mean_of_all
+from plugtune.training.reference_numbers import WithReference, announce, reference_numbers
 
 from plugtune_stage_dpo.losses import LOSSES, Pairs, Settings, bco, rewards
 
@@ -85,29 +86,38 @@ class PairTrainer(JudgedTrainer):
         logps = pair_logps(tokens, lengths, self.ld_alpha)
         means = answer_logps(tokens, lengths)[::2] / lengths[::2]
         pairs = Pairs(*logps.unbind(1), lengths[::2], lengths[1::2], means, *batch["reference"].unbind(1))
+        kept = batch["labels"] != -100
+        if self.loss.baselines:
+            pairs = replace(
+                pairs, chosen_mean_ratio=mean_of_all(pairs.chosen_ratio, kept, self.accelerator),
+                rejected_mean_ratio=mean_of_all(pairs.rejected_ratio, kept, self.accelerator),
+            )  # fmt: skip
         settings = self.settings
         losses = self.loss.value(pairs, settings)
         if settings.pref_bco_weight:
             weight = settings.pref_bco_weight
-            losses = (losses + weight * bco(pairs, settings, self._shift(pairs))) / (1 + weight)
+            losses = (losses + weight * bco(pairs, settings, self._shift(pairs, kept))) / (1 + weight)
         if settings.pref_ftx:
             losses = losses - settings.pref_ftx * pairs.chosen_mean
-        self._record(pairs)
+        self._record(pairs, kept)
         return losses
 
-    def _shift(self, pairs: Pairs) -> float:
+    def _shift(self, pairs: Pairs, kept: torch.Tensor) -> float:
         """δ of BCO: the mean of all rewards seen in training, those of this batch included."""
         if self.context.model.training:
-            found = self.accelerator.gather(torch.cat(rewards(pairs, self.settings)))
-            self.rewards_seen[0] += float(found.sum())
-            self.rewards_seen[1] += found.numel()
+            found = torch.cat([reward[kept] for reward in rewards(pairs, self.settings)])
+            seen = torch.stack([found.sum(), torch.tensor(float(found.numel()), device=found.device)])
+            total, count = self.accelerator.reduce(seen, "sum").tolist()
+            self.rewards_seen[0] += total
+            self.rewards_seen[1] += count
         return self.rewards_seen[0] / max(self.rewards_seen[1], 1)
 
-    def _record(self, pairs: Pairs) -> None:
-        chosen, rejected = rewards(pairs, self.settings)
+    def _record(self, pairs: Pairs, kept: torch.Tensor) -> None:
+        chosen, rejected = (reward[kept] for reward in rewards(pairs, self.settings))
         self.record(
             rewards_chosen=chosen, rewards_rejected=rejected, rewards_margins=chosen - rejected,
-            rewards_accuracies=(chosen > rejected).float(), logps_chosen=pairs.chosen, logps_rejected=pairs.rejected,
+            rewards_accuracies=(chosen > rejected).float(), logps_chosen=pairs.chosen[kept],
+            logps_rejected=pairs.rejected[kept],
         )  # fmt: skip
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:

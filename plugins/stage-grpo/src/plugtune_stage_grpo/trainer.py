@@ -10,10 +10,10 @@ from plugtune.training.context import TrainerContext
 from plugtune.training.online.functions import FunctionReward, load_function
 from plugtune.training.online.logprobs import token_entropies, token_logprobs
 from plugtune.training.online.measure import Tokens, kept_logits
-from plugtune.training.online.reference import Reference, make_reference
 from plugtune.training.online.rewards import RewardSource, make_reward
 from plugtune.training.online.stream import Row
 from plugtune.training.online.trainer import OnlineTrainer, online_context
+from plugtune.training.reference import Reference, lasting
 
 from plugtune_stage_grpo.groups import group_advantages
 from plugtune_stage_grpo.losses import answer_weights, reference_kl, token_losses
@@ -48,7 +48,7 @@ class GrpoTrainer(OnlineTrainer):
         trainer = cls(context, plan, answers=options.num_generations)
         trainer.options = options
         policy, end_to_end = context.model, trainer.end_to_end
-        trainer.reference = make_reference(context, policy, options, end_to_end=end_to_end) if options.beta else None
+        trainer.reference = lasting(context, policy, end_to_end=end_to_end) if options.beta else None
         sources: dict[str, RewardSource] = {
             name.rpartition(":")[2]: FunctionReward(load_function(name, where="reward_funcs"), context.tokenizer)
             for name in options.reward_funcs

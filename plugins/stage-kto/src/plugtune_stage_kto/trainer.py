@@ -10,7 +10,8 @@ import torch
 from plugtune.training.answers import AnswerBatcher, Group, answer_logps, token_logps
 from plugtune.training.context import TrainerContext
 from plugtune.training.judged import JudgedTrainer
-from plugtune.training.reference import WithReference, announce, reference_numbers
+from plugtune.training.means import mean_of_all
+from plugtune.training.reference_numbers import WithReference, announce, reference_numbers
 
 from plugtune_stage_kto.loss import kl_estimate, kto
 
@@ -72,13 +73,18 @@ class FeedbackTrainer(JudgedTrainer):
         announce(context)
         self.replace_rows(self._prepared)
 
+    def count_trained(self, inputs: dict[str, Any]) -> Any:
+        """Answer tokens of a batch; nothing is trained on borrowed ones."""
+        return super().count_trained({"answers": inputs["answers"]})
+
     def collator(self, batcher: AnswerBatcher) -> FeedbackCollator:
         """Rows as groups of one answer."""
         return FeedbackCollator(batcher)
 
     def _prepared(self, rows: Any) -> Any:
         size = self.args.per_device_train_batch_size
-        borrowed = WithBorrowed(rows, mismatched(len(rows), size), self.context.plan.data.cutoff_len)
+        together = size * self.args.world_size  # rows that the processes take at a time
+        borrowed = WithBorrowed(rows, mismatched(len(rows), together), self.context.plan.data.cutoff_len)
         return WithReference(borrowed, reference_numbers(self, borrowed, self._logps, "feedback 1", size))
 
     def _logps(self, model: Any, batch: dict[str, Any]) -> torch.Tensor:
@@ -91,8 +97,8 @@ class FeedbackTrainer(JudgedTrainer):
         logps = _answer_logps(model, batch["answers"])
         reference, other = batch["reference"].unbind(1)
         desirable, options = batch["desirable"], self.options
-        mismatch = self.accelerator.gather(borrowed - other) if model.training else borrowed - other
-        kl = kl_estimate(mismatch)
+        kept = batch["labels"] != -100
+        kl = kl_estimate(mean_of_all(borrowed - other, kept, self.accelerator))
         losses = kto(
             logps - reference, desirable, kl, beta=options.pref_beta, good=options.kto_chosen_weight,
             bad=options.kto_rejected_weight,
@@ -100,14 +106,17 @@ class FeedbackTrainer(JudgedTrainer):
         if options.pref_ftx:
             means = logps / batch["answers"]["answer_lengths"]
             losses = losses - torch.where(desirable, options.pref_ftx * means, 0.0)
-        self._record(logps, reference, desirable, kl)
+        self._record(logps, reference, (desirable & kept, ~desirable & kept), kl)
         return losses
 
-    def _record(self, logps: torch.Tensor, reference: torch.Tensor, desirable: torch.Tensor, kl: torch.Tensor) -> None:
+    def _record(
+        self, logps: torch.Tensor, reference: torch.Tensor, split: tuple[torch.Tensor, torch.Tensor], kl: torch.Tensor
+    ) -> None:
         rewards = self.options.pref_beta * (logps - reference).detach()
+        good, bad = split
         self.record(
-            rewards_chosen=rewards[desirable], rewards_rejected=rewards[~desirable], kl=kl,
-            logps_chosen=logps[desirable], logps_rejected=logps[~desirable],
+            rewards_chosen=rewards[good], rewards_rejected=rewards[bad], kl=kl, logps_chosen=logps[good],
+            logps_rejected=logps[bad],
         )  # fmt: skip
 
     def derive(self, means: dict[str, float]) -> dict[str, float]:

@@ -7,7 +7,7 @@ value that the critic learns is A_t + V_t.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -36,10 +36,22 @@ def advantages_of(
     return advantages, advantages + values
 
 
-def whiten(rows: Sequence[torch.Tensor], *, keep_mean: bool = False) -> list[torch.Tensor]:
-    """All values of a buffer scaled to unit variance (and mean 0 unless it is kept)."""
-    joined = torch.cat(list(rows))
-    mean = joined.mean()
-    deviation = joined.var(unbiased=False).add(1e-8).sqrt()
-    white = (joined - mean) / deviation + (mean if keep_mean else 0.0)
+def whiten(
+    rows: Sequence[torch.Tensor],
+    *,
+    keep_mean: bool = False,
+    total: Callable[[torch.Tensor], torch.Tensor] = lambda x: x,
+) -> list[torch.Tensor]:
+    """All values of a buffer scaled to unit variance (and mean 0 unless it is kept).
+
+    Args:
+        rows: `(T,)` each.
+        keep_mean: whether the mean stays.
+        total: the sum of a tensor over all processes, which whiten together.
+    """
+    joined = torch.cat(list(rows)).double()
+    count, value = total(torch.stack([torch.tensor(float(len(joined))).double(), joined.sum()])).tolist()
+    mean = value / count
+    deviation = (float(total((joined - mean).square().sum())) / count + 1e-8) ** 0.5
+    white = ((joined - mean) / deviation + (mean if keep_mean else 0.0)).float()
     return list(white.split([len(row) for row in rows]))

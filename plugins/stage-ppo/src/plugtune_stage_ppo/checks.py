@@ -21,9 +21,10 @@ def checks(values: Mapping[str, Any]) -> list[Problem]:
             Problem("PPO needs a reward model", where="reward_model",
                     fix="add --reward_model FOLDER of a run with --stage rm, or --reward_model_type api or function")
         )  # fmt: skip
-    if values.get("pissa_init"):
-        problems.append(Problem("pissa_init does not go with PPO", where="pissa_init",
-                                why="the base under the adapter would not be the reference"))  # fmt: skip
+    if values.get("pissa_init") and values["reward_model_type"] == "lora":
+        problems.append(Problem("pissa_init does not go with a reward adapter", where="pissa_init",
+                                why="the reward adapter needs the base as it was, and PiSSA changes it",
+                                fix="use reward_model_type full, api or function"))  # fmt: skip
     given = values.get("report_to") or "none"
     wrong = [name for name in ([given] if isinstance(given, str) else given) if name not in LOGGERS]
     if wrong:

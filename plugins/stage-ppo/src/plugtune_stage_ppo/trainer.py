@@ -12,10 +12,10 @@ from plugtune.training.context import TrainerContext
 from plugtune.training.headed import HeadedTrainer, with_head
 from plugtune.training.online.logprobs import token_entropies, token_logprobs
 from plugtune.training.online.measure import Tokens
-from plugtune.training.online.reference import Reference, make_reference
 from plugtune.training.online.rewards import RewardSource, make_reward
 from plugtune.training.online.stream import Row
 from plugtune.training.online.trainer import OnlineTrainer, online_context
+from plugtune.training.reference import Reference, lasting
 
 from plugtune_stage_ppo.advantages import advantages_of, whiten
 from plugtune_stage_ppo.kl import KlController, penalised
@@ -46,7 +46,7 @@ class PpoTrainer(OnlineTrainer, HeadedTrainer):
         )
         trainer.scores = RunningScores()
         policy = headed.model.model
-        trainer.reference = make_reference(context, policy, options, end_to_end=trainer.end_to_end)
+        trainer.reference = lasting(context, policy, end_to_end=trainer.end_to_end)
         trainer.reward = make_reward(context, policy, options, end_to_end=trainer.end_to_end)
         return trainer
 
@@ -65,12 +65,12 @@ class PpoTrainer(OnlineTrainer, HeadedTrainer):
         self._note_buffer(raw, kl)
         self.controller.update(self._over_processes(kl.mean()), len(kl) * self.args.world_size)
         if options.ppo_whiten_rewards:
-            rewards = whiten(rewards, keep_mean=True)
+            rewards = whiten(rewards, keep_mean=True, total=self._total)
         estimates = [
             advantages_of(reward, values, gamma=options.ppo_gamma, lam=options.ppo_lambda)
             for reward, values in zip(rewards, seen.values, strict=True)
         ]
-        advantages = whiten([advantage for advantage, _ in estimates])
+        advantages = whiten([advantage for advantage, _ in estimates], total=self._total)
         return [
             {
                 "prompt_ids": torch.tensor(prompts[i]),
@@ -89,6 +89,11 @@ class PpoTrainer(OnlineTrainer, HeadedTrainer):
             self.scores.update(self.accelerator.gather(raw.to(self.args.device)).cpu())
             scores = self.scores.normalise(raw)
         return clipped(scores, self.options.ppo_score_clip)
+
+    def _total(self, value: torch.Tensor) -> torch.Tensor:
+        """The sum over all processes, of numbers on the CPU."""
+        total: torch.Tensor = self.accelerator.reduce(value.to(self.args.device), "sum")
+        return total.cpu()
 
     def _over_processes(self, value: torch.Tensor) -> float:
         return float(self.accelerator.gather(value.to(self.args.device)).mean())

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from plugtune.training.context import TrainerContext
 from plugtune.training.headed import HeadedTrainer
+from plugtune.training.means import Means
+from plugtune.training.order import FILLER, row_labels
 from plugtune.training.sequences import lay_out
 from torch.nn.functional import logsigmoid
 
@@ -22,7 +24,7 @@ class PairCollator:
     """Rows `prompt_ids`, `chosen_ids`, `rejected_ids` → one batch of 2N sequences, the chosen ones first.
 
     Beside the model's inputs: `values_at` `(2N,)`, the last token of each sequence; `labels` `(N,)` ones, which count
-    the pairs of a step.
+    the pairs of a step, and -100 for pairs that fill an uneven end.
     """
 
     end_to_end: bool
@@ -32,8 +34,8 @@ class PairCollator:
         sequences = [[*row["prompt_ids"], *row[answer]] for answer in ("chosen_ids", "rejected_ids") for row in rows]
         layout = lay_out(sequences, end_to_end=self.end_to_end, pad=self.pad)
         last = [start + len(sequence) - 1 for start, sequence in zip(layout.starts, sequences, strict=True)]
-        ones = torch.ones(len(rows), dtype=torch.long)
-        return {**layout.inputs, "values_at": torch.tensor(last), "labels": ones, "shift_labels": ones}
+        labels = row_labels(rows)
+        return {**layout.inputs, "values_at": torch.tensor(last), "labels": labels, "shift_labels": labels}
 
 
 class RewardTrainer(HeadedTrainer):
@@ -44,7 +46,15 @@ class RewardTrainer(HeadedTrainer):
     def __init__(self, context: TrainerContext) -> None:
         super().__init__(context, compute_metrics=pair_metrics)
         self.data_collator = PairCollator(self.end_to_end, context.tokenizer.pad_token_id or 0)
-        self._seen: list[torch.Tensor] = []
+        self.means = Means()
+
+    def blank_row(self, rows: Any) -> dict[str, Any] | None:
+        """The first pair once more, marked as one that counts nothing."""
+        return {**rows[0], FILLER: True}
+
+    def count_trained(self, inputs: dict[str, Any]) -> Any:
+        """Nothing: an answer has one score and no trained tokens."""
+        return
 
     def compute_loss(
         self,
@@ -54,14 +64,17 @@ class RewardTrainer(HeadedTrainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """Sum of the pairs' losses over the number of pairs of the whole step."""
-        pairs = inputs["labels"].shape[0]
+        kept = inputs["labels"] != -100
         scores = self._scores(model, inputs)
-        loss = -logsigmoid(scores[0] - scores[1]).sum() / (pairs if num_items_in_batch is None else num_items_in_batch)
+        difference = scores[0] - scores[1]
+        losses = torch.where(kept, -logsigmoid(difference), 0.0)
+        loss = losses.sum() / (kept.sum() if num_items_in_batch is None else num_items_in_batch)
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes
         if model.training:
             self.tokens_seen += _tokens(inputs)
-            self._seen.append(scores.detach())
+            self.means.add("accuracy", (difference[kept] > 0).float())
+            self.means.add("margin", difference[kept])
         return (loss, scores) if return_outputs else loss
 
     def _scores(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
@@ -81,9 +94,8 @@ class RewardTrainer(HeadedTrainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """The stock log with accuracy and margin since the last one."""
-        if self._seen and "loss" in logs:
-            logs |= _measures(torch.cat(self._seen, dim=1))
-            self._seen.clear()
+        if "loss" in logs:
+            logs |= self.means.take(self.accelerator)
         super().log(logs, start_time)
 
 
@@ -92,12 +104,12 @@ def _tokens(inputs: Mapping[str, Any]) -> int:
     return int(mask.sum()) if mask is not None else int(inputs["input_ids"].numel())
 
 
-def _measures(scores: torch.Tensor) -> dict[str, float]:
-    difference = scores[0] - scores[1]
-    return {"accuracy": float((difference > 0).float().mean()), "margin": float(difference.mean())}
-
-
 def pair_metrics(prediction: Any) -> dict[str, float]:
     """Loss, accuracy and margin over all pairs of an evaluation; scores are `(pairs, 2)`."""
     scores = torch.as_tensor(prediction.predictions).T
-    return {"loss": float(-logsigmoid(scores[0] - scores[1]).mean()), **_measures(scores)}
+    difference = scores[0] - scores[1]
+    return {
+        "loss": float(-logsigmoid(difference).mean()),
+        "accuracy": float((difference > 0).float().mean()),
+        "margin": float(difference.mean()),
+    }

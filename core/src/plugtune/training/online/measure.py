@@ -12,7 +12,7 @@ import torch
 from plugtune.modeling.value_head import HeadedModel
 from plugtune.training import attention
 from plugtune.training.online.logprobs import token_logprobs
-from plugtune.training.online.reference import Reference
+from plugtune.training.reference import Reference
 from plugtune.training.sequences import answer_layout
 
 Tokens = Sequence[Sequence[int]]

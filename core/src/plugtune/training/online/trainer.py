@@ -23,9 +23,10 @@ from plugtune.inference.sampling import Sampling
 from plugtune.modeling.value_head import HeadedModel
 from plugtune.training.checkpoint import write_whole
 from plugtune.training.context import TrainerContext
+from plugtune.training.means import Means
 from plugtune.training.online.measure import Measures, Tokens, measure, reference_logprobs
-from plugtune.training.online.reference import Reference
 from plugtune.training.online.stream import BufferPlan, ExperienceStream, Row, prompt_numbers
+from plugtune.training.reference import Reference
 from plugtune.training.sequences import answer_layout
 from plugtune.training.trainer import PlugtuneTrainer
 
@@ -85,7 +86,7 @@ class OnlineTrainer(PlugtuneTrainer):
         self.template: Any = context.template
         self.stream = ExperienceStream(plan, self._make, self.batch_of)
         self.generation = context.plan.generation
-        self.measured: dict[str, list[torch.Tensor]] = {}
+        self.means = Means()
         self.model_accepts_loss_kwargs = True  # losses are sums over the items of the whole step
 
     # What a stage says.
@@ -200,15 +201,14 @@ class OnlineTrainer(PlugtuneTrainer):
 
     # Numbers.
     def note(self, **values: torch.Tensor) -> None:
-        """Remember numbers for the next log, which has their mean."""
+        """Remember numbers for the next log, which has their mean over all processes."""
         for name, value in values.items():
-            self.measured.setdefault(name, []).append(value.detach().float().reshape(-1).cpu())
+            self.means.add(name, value.detach().float())
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """The stock log with the means of what was noted; `epoch` counts prompts."""
         if "loss" in logs:
-            logs |= {name: float(torch.cat(values).mean()) for name, values in self.measured.items()}
-            self.measured.clear()
+            logs |= self.means.take(self.accelerator)
         prompts = self.stream.made * self.stream.plan.rows // self.answers * self.args.world_size
         self.state.epoch = prompts / max(len(self.prompts), 1)
         super().log(logs, start_time)
