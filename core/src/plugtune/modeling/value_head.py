@@ -20,6 +20,7 @@ from torch import nn
 
 from plugtune.errors import RequestError
 from plugtune.training import attention
+from plugtune.training.neftune import noisy_rows
 
 FILE = "value_head.safetensors"
 OLD_FILE = "value_head.bin"
@@ -139,7 +140,7 @@ def forward_flat(
 ) -> tuple[torch.Tensor | None, torch.Tensor]:
     """One pass: logits `(K, vocabulary)` at flat positions (or none), and all hidden states `(B·T, hidden)`."""
     inputs = {**inputs, "use_cache": False}
-    with attention.segments() if "cu_seq_lens_q" in inputs else nullcontext():
+    with noisy_rows(inputs), attention.segments() if "cu_seq_lens_q" in inputs else nullcontext():
         if logits_at is None:
             hidden = trunk_of(model)(**inputs)[0]
             return None, hidden.reshape(-1, hidden.shape[-1])

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from plugtune.training import attention
+from plugtune.training.neftune import noisy_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +93,15 @@ def _padded(groups: Sequence[Group], pad: int) -> dict[str, Any]:
 def token_logps(model: Any, batch: dict[str, Any]) -> torch.Tensor:
     """log π(token | prompt, the answer so far) of all answer tokens: `(K,)` float32, answers one after another."""
     if "shared_prompts" in batch:
-        with attention.segments():
+        with noisy_rows(batch), attention.segments():
             logits = model(
                 input_ids=batch["input_ids"], position_ids=batch["position_ids"], logits_to_keep=batch["kept"],
                 shared_prompts=batch["shared_prompts"], use_cache=False,
             ).logits[0]  # fmt: skip
     else:
         inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
-        logits = model(**inputs, use_cache=False).logits[batch["rows"], batch["columns"]]
+        with noisy_rows(batch):
+            logits = model(**inputs, use_cache=False).logits[batch["rows"], batch["columns"]]
     return -torch.nn.functional.cross_entropy(logits.float(), batch["targets"], reduction="none")
 
 

@@ -21,6 +21,7 @@ from plugtune.training.context import TrainerContext
 from plugtune.training.counting import CountsTokens
 from plugtune.training.cpu_sharding import shard_on_cpu
 from plugtune.training.deferred_head import defer_head, deferred
+from plugtune.training.neftune import add_noise, noisy_rows
 from plugtune.training.order import FilledRows, Order
 from plugtune.training.saving import WholeSaves
 
@@ -73,6 +74,9 @@ class PlugtuneTrainer(WholeSaves, CountsTokens):
             settings["train_dataset"] = FilledRows(rows, self.blank_row(rows) or {})
         super().__init__(**settings)
         self.can_return_loss = True
+        if self.neftune_noise_alpha is not None:
+            add_noise(context.model, self.neftune_noise_alpha)
+            self.neftune_noise_alpha = None  # the stock hook does not know rows laid end to end
         if self.deferred:
             self.label_smoother = None  # the deferred head smooths by itself
 
@@ -125,6 +129,7 @@ class PlugtuneTrainer(WholeSaves, CountsTokens):
             num_items_in_batch = num_items_in_batch.clamp(min=1)
         inputs = {**inputs, "use_cache": False}
         with (
+            noisy_rows(inputs),
             attention.segments() if "cu_seq_lens_q" in inputs else nullcontext(),
             deferred() if self.deferred else nullcontext(),
         ):

@@ -74,6 +74,10 @@ def _sampling(values: Mapping[str, Any]) -> list[Problem]:
         )  # fmt: skip
     if values["num_beams"] != 1:
         problems.append(Problem("answers are sampled, not searched for with beams", where="num_beams"))
+    if values.get("neftune_noise_alpha"):
+        problems.append(Problem("neftune_noise_alpha has no meaning for sampled answers", where="neftune_noise_alpha",
+                                why="probabilities before and after a step are compared, and noise would differ",
+                                fix="leave it out"))  # fmt: skip
     if values["streaming"]:
         problems.append(Problem("streaming does not go with sampled answers", where="streaming",
                                 why="prompts are drawn by their number"))  # fmt: skip
