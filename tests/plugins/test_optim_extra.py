@@ -12,7 +12,13 @@ from plugtune.options.reader import read_request
 from plugtune.training.planner import make_plan
 from transformers import AutoModelForCausalLM, TrainingArguments
 
-LIBRARY = {"galore": "galore_torch", "apollo": "apollo_torch", "muon": "torch"}
+LIBRARY = {
+    "galore": "galore_torch",
+    "apollo": "apollo_torch",
+    "muon": "torch",
+    "badam": "torch",
+    "adam-mini": "adam_mini",
+}
 
 
 @pytest.fixture
@@ -75,11 +81,61 @@ def test_muon_gives_matrices_updates_of_nearly_equal_singular_values(host, model
     assert changed["model.norm.weight"].abs().max() == pytest.approx(1e-2, rel=1e-2), "the rest takes an Adam step"
 
 
+def moved(model, before: dict[str, torch.Tensor]) -> set[str]:
+    return {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+
+
+def weights(model) -> dict[str, torch.Tensor]:
+    return {n: p.detach().clone() for n, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    ("mode", "start", "turns"), [("ascending", None, "0101"), ("descending", None, "1010"), ("ascending", 1, "1010"),
+                                 ("fixed", 1, "1111")]
+)  # fmt: skip
+def test_badam_changes_one_layer_at_a_time_in_turn(host, model, tmp_path, mode, start, turns):
+    optimizer = built(host, "badam", model, tmp_path, use_badam=True, badam_switch_mode=mode, badam_start_block=start,
+                      badam_switch_interval=2)  # fmt: skip
+    for turn in turns:
+        for _ in range(2):
+            before = weights(model)
+            asked = {n for n, p in model.named_parameters() if p.requires_grad}
+            step(model, optimizer)
+            assert moved(model, before) == asked
+            assert asked == {n for n, _ in model.named_parameters() if n.startswith(f"model.layers.{turn}.")}
+            assert sum(len(s) > 0 for s in optimizer.state.values()) in (0, len(asked)), "one layer's states, no more"
+
+
+def test_badam_within_a_block_is_adamw(host, model, tmp_path):
+    plain = copy.deepcopy(model)
+    own = [p for n, p in plain.named_parameters() if n.startswith("model.layers.0.")]
+    reference = torch.optim.AdamW(own, lr=1e-2, weight_decay=0.0)
+    optimizer = built(host, "badam", model, tmp_path, use_badam=True, badam_switch_interval=10)
+    for _ in range(3):
+        step(model, optimizer)
+        step(plain, reference)
+        plain.zero_grad()
+    for (name, ours), theirs in zip(model.named_parameters(), plain.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-6), name
+
+
+def test_adam_mini_gives_each_head_and_neuron_one_rate(host, model, tmp_path):
+    plain = copy.deepcopy(model)
+    ids = torch.arange(5, 25).unsqueeze(0)
+    plain(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+    gradients = dict(plain.named_parameters())
+    changed = change(host, "adam-mini", model, tmp_path, use_adam_mini=True)
+    for name, rows in (("model.layers.0.self_attn.q_proj.weight", 8), ("model.layers.0.mlp.up_proj.weight", 1)):
+        gradient = gradients[name].grad.view(-1, rows * 32)
+        expected = -1e-2 * gradient / gradient.square().mean(1, keepdim=True).sqrt()
+        assert torch.allclose(changed[name].view_as(expected), expected, rtol=1e-3, atol=1e-7), name
+
+
 @pytest.mark.parametrize("name", LIBRARY)
 def test_a_restored_optimizer_goes_on_to_the_same_weights(host, model, tmp_path, name):
     optimizer = built(host, name, model, tmp_path)
     step(model, optimizer)
-    twin = copy.deepcopy(model)
+    twin = copy.deepcopy(model).requires_grad_(True)
     other = built(host, name, twin, tmp_path)
     other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     torch.manual_seed(3)

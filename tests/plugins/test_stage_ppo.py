@@ -154,7 +154,7 @@ def test_a_policy_that_goes_on_from_an_adapter_is_held_to_it(train_here, log_of,
     assert kl[0] == pytest.approx(0, abs=1e-4)
     assert abs(kl[1]) > 1e-3
     report = json.loads((output / "run.json").read_text())
-    assert {"what": "reference", "value": "a frozen copy of the adapter", "why": "the adapter goes on from earlier training"} in report["choices"]  # fmt: skip
+    assert {"what": "reference", "value": "the model that the run starts from", "why": "kept as a frozen copy of the adapter, which goes on from earlier training"} in report["choices"]  # fmt: skip
     assert not (output / "reference").exists()
 
 

@@ -112,7 +112,8 @@ def test_only_the_first_of_several_failures_is_told():
 @pytest.mark.parametrize("rows", [1, 7, 8, 9, 23])
 def test_every_row_is_seen_once_by_exactly_one_process(rows):
     """Batches are dealt out in turn, as accelerate does; rows beyond the last have no label."""
-    data = FilledRows([{"input_ids": [n, n], "labels": [n, n]} for n in range(rows)])
+    data = FilledRows([{"input_ids": [n, n], "labels": [n, n]} for n in range(rows)],
+                      {"input_ids": [0], "labels": [-100]})  # fmt: skip
     order = Order(rows, shuffle=True, seed=5, multiple=2 * 4)
     numbers = list(order)
     assert len(numbers) == len(order)

@@ -1,4 +1,4 @@
-"""GaLore, APOLLO and Muon: their options and where their code is. Imports nothing heavy."""
+"""GaLore, APOLLO, Muon, BAdam and Adam-mini: their options and where their code is. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -45,9 +45,30 @@ class MuonOptions:
     use_muon: bool = plugtune.option(False, help="Orthogonalised momentum for weight matrices, AdamW for the rest.")
 
 
+@dataclass
+class BadamOptions:
+    """BAdam's options (arXiv:2404.02827), with LLaMA-Factory's names and defaults; its layer mode."""
+
+    use_badam: bool = plugtune.option(False, help="Adam on one block of the model at a time.")
+    badam_mode: str = plugtune.option("layer", help="What a block is: a layer of the decoder.", choices=("layer",))
+    badam_start_block: int | None = plugtune.option(None, help="Number of the first block.", minimum=0)
+    badam_switch_mode: str = plugtune.option(
+        "ascending", help="Which block comes next.", choices=("ascending", "descending", "random", "fixed")
+    )
+    badam_switch_interval: int = plugtune.option(50, help="Steps of a block before the next; -1 for no change.")
+    badam_verbose: int = plugtune.option(0, help="1 to say when blocks change.", minimum=0, maximum=2)
+
+
+@dataclass
+class AdamMiniOptions:
+    """Adam-mini's switch; betas and decay are those of the run."""
+
+    use_adam_mini: bool = plugtune.option(False, help="Adam with one second moment a head, neuron or token.")
+
+
 @plugtune.hookimpl
 def plugtune_optimizers() -> list[plugtune.Optimizer]:
-    """The optimizers `galore`, `apollo` and `muon`."""
+    """The optimizers `galore`, `apollo`, `muon`, `badam` and `adam-mini`."""
     return [
         plugtune.Optimizer(
             name="galore", summary="Adam on gradients projected to a low rank", options=GaloreOptions,
@@ -62,5 +83,14 @@ def plugtune_optimizers() -> list[plugtune.Optimizer]:
         plugtune.Optimizer(
             name="muon", summary="Orthogonalised momentum for matrices, AdamW for the rest", options=MuonOptions,
             switch="use_muon", build="plugtune_optim_extra.muon:muon",
+        ),
+        plugtune.Optimizer(
+            name="badam", summary="Adam on one block of the model at a time", options=BadamOptions,
+            switch="use_badam", build="plugtune_optim_extra.blocks:badam", checks="plugtune_optim_extra.checks:badam",
+        ),
+        plugtune.Optimizer(
+            name="adam-mini", summary="Adam with one second moment a head, neuron or token", options=AdamMiniOptions,
+            switch="use_adam_mini", build="plugtune_optim_extra.mini:adam_mini",
+            checks="plugtune_optim_extra.checks:adam_mini",
         ),
     ]  # fmt: skip

@@ -24,3 +24,15 @@ def galore(values: Mapping[str, Any]) -> list[Problem]:
 def apollo(values: Mapping[str, Any]) -> list[Problem]:
     """APOLLO is its authors' package."""
     return _library("use_apollo", "apollo_torch", "apollo")
+
+
+def adam_mini(values: Mapping[str, Any]) -> list[Problem]:
+    """Adam-mini is its authors' package."""
+    return _library("use_adam_mini", "adam_mini", "adam-mini")
+
+
+def badam(values: Mapping[str, Any]) -> list[Problem]:
+    """Blocks take turns in one process that holds whole weights."""
+    if not (values.get("deepspeed") or values.get("fsdp")):
+        return []
+    return [Problem("BAdam does not go with sharded weights", where="use_badam", fix="leave deepspeed and fsdp out")]
