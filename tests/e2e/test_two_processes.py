@@ -119,6 +119,18 @@ def test_two_processes_equal_one_with_twice_the_batch(forked, command, tmp_path,
     assert results[1]["eval_loss"] == pytest.approx(results[0]["eval_loss"], abs=1e-5)
 
 
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_two_processes_resume_in_the_middle_of_a_later_epoch(forked, command, tmp_path, stage):
+    data = ("--dataset", "judged") if stage == "sft" else ()
+    args = command(tmp_path / "two", "--stage", stage, *data, "--gradient_accumulation_steps", 2,
+                   "--per_device_train_batch_size", 2, "--num_train_epochs", 2, "--save_steps", 4)  # fmt: skip
+    as_two(forked, args, tmp_path)
+    before = losses(tmp_path / "two")
+    as_two(forked, [*args, "--resume_from_checkpoint", str(tmp_path / "two" / "checkpoint-4")], tmp_path)
+    assert len(before) == 6
+    assert losses(tmp_path / "two") == pytest.approx(before, abs=1e-6)
+
+
 ONLINE = ("--dataset", "prompts", "--max_new_tokens", 6, "--top_p", "1.0", "--top_k", 0, "--temperature", "1.0",
           "--per_device_train_batch_size", 2)  # fmt: skip
 SAMPLED = {

@@ -77,7 +77,7 @@ class JudgedTrainer(PlugtuneTrainer):
         """Put other rows in the place of each data set."""
         if isinstance(self.train_dataset, FilledRows):
             changed = change(self.train_dataset.rows)
-            self.train_dataset = FilledRows(changed, self.blank_row(changed))
+            self.train_dataset = FilledRows(changed, self.blank_row(changed) or {})
         elif self.train_dataset is not None:
             self.train_dataset = change(self.train_dataset)
         sets = self.eval_dataset
@@ -110,7 +110,8 @@ class JudgedTrainer(PlugtuneTrainer):
         losses = torch.where(kept, self.judge(model, inputs), 0.0)
         if not model.training:
             self.record(loss=losses[kept])
-        loss = losses.sum() / (kept.sum() if num_items_in_batch is None else num_items_in_batch).clamp(min=1)
+        count = kept.sum() if num_items_in_batch is None else torch.as_tensor(num_items_in_batch)
+        loss = losses.sum() / count.clamp(min=1)
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes  # gradients are averaged over them
         return (loss, {}) if return_outputs else loss
@@ -125,12 +126,12 @@ class JudgedTrainer(PlugtuneTrainer):
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """The stock loader; an uneven end is filled, so that no row is measured twice."""
-        rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        rows: Any = self.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(rows, str):
-            rows = self.eval_dataset[rows]  # type: ignore[index,call-overload]
+            rows = self.eval_dataset[rows]  # type: ignore[index]
         if self.args.world_size > 1 and hasattr(rows, "__len__"):
             multiple = self.args.eval_batch_size * self.args.world_size
-            rows = FilledRows(rows, self.blank_row(rows), multiple)
+            rows = FilledRows(rows, self.blank_row(rows) or {}, multiple)
         return super().get_eval_dataloader(rows)
 
     def evaluation_loop(

@@ -40,6 +40,7 @@ class PlugtuneTrainer(WholeSaves, CountsTokens):
 
     next_token_loss = True
     reads_end_to_end = False
+    _order: Order | None = None
 
     def __init__(self, context: TrainerContext, **overrides: Any) -> None:
         run = context.plan.run
@@ -154,7 +155,17 @@ class PlugtuneTrainer(WholeSaves, CountsTokens):
             return super()._get_train_sampler(rows)
         seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
         step = self.args.train_batch_size * self.args.world_size
-        return Order(len(rows), shuffle=self.shuffle, seed=seed, multiple=step if isinstance(rows, FilledRows) else 1)  # type: ignore[arg-type]
+        multiple = step if isinstance(rows, FilledRows) else 1
+        self._order = Order(len(rows), shuffle=self.shuffle, seed=seed, multiple=multiple)  # type: ignore[arg-type]
+        return self._order
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> Any:
+        """The stock epoch. Where a run of several processes goes on in the middle of one, the epoch's number does not
+        reach the sampler (accelerate wraps it once more to skip batches), so it is told here."""
+        epoch = kwargs.get("epoch", args[1] if len(args) > 1 else None)
+        if self._order is not None and epoch is not None:
+            self._order.set_epoch(int(epoch))
+        return super()._run_epoch(*args, **kwargs)
 
     def blank_row(self, rows: Any) -> dict[str, Any] | None:
         """A row that trains nothing, to fill uneven ends of epochs with; `None` where a stage has no such row."""
