@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,27 +45,38 @@ def form() -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.fixture
-def start_board(work: Path) -> Iterator[Callable[..., str]]:
-    """Starts the program and answers with its address, once it listens."""
-    children: list[subprocess.Popen[str]] = []
+class Boards:
+    """Starts the program in a folder; each start answers with the board's address, once it listens."""
 
-    def start(*flags: str, env: dict[str, str] | None = None) -> str:
-        log = (work / "board.log").open("w+", encoding="utf-8")
-        child = subprocess.Popen(
-            [sys.executable, "-m", "plugtune", "board", "--port", "0", *flags], cwd=work, stdout=log,
-            stderr=subprocess.STDOUT, text=True, env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
-        )  # fmt: skip
-        children.append(child)
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self.children: list[subprocess.Popen[str]] = []
+
+    def __call__(self, *flags: str, env: dict[str, str] | None = None) -> str:
+        path = self.work / f"board-{len(self.children)}.log"
+        with path.open("w", encoding="utf-8") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "plugtune", "board", "--port", "0", *flags], cwd=self.work, stdout=log,
+                stderr=subprocess.STDOUT, text=True, env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
+            )  # fmt: skip
+        self.children.append(child)
         for _ in range(1200):
-            text = (work / "board.log").read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8")
             if "Running on local URL: " in text:
                 return text.partition("Running on local URL: ")[2].split()[0]
             assert child.poll() is None, text
             time.sleep(0.1)
         raise AssertionError("the board did not start")
 
-    yield start
-    for child in children:
-        child.terminate()
-        child.wait(20)
+    def stop(self) -> None:
+        """End every board; what they started goes on."""
+        for child in self.children:
+            child.terminate()
+            child.wait(20)
+
+
+@pytest.fixture
+def start_board(work: Path) -> Iterator[Boards]:
+    boards = Boards(work)
+    yield boards
+    boards.stop()

@@ -157,3 +157,77 @@ def test_the_command_imports_nothing_heavy_and_tells_wrong_options(model_dir):
     )
     assert wrong.returncode == 2
     assert "did you mean 'lora_rank'" in wrong.stderr
+
+
+def sized(host, *flags, stage="sft", method="full"):
+    """An estimate for a 7B model on a GPU."""
+    base = ["--model_name_or_path", "7B", "--stage", stage, "--finetuning_type", method, "--device", "gpu"]
+    return estimate_request(
+        read_request([*base, "--cutoff_len", "512", "--gradient_checkpointing", "true", *flags]), host
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "method", "models"),
+    [
+        (["--reward_model", "r", "--reward_model_type", "full"], "full", 2),  # the reward model, a copy as reference
+        (["--reward_model", "r", "--reward_model_type", "full"], "lora", 1),  # the base is the reference
+        (["--reward_model", "r"], "lora", 0),  # the reward adapter shares the base too
+        (["--reward_model", "r", "--reward_model_type", "full", "--ref_model", "x"], "lora", 2),
+        (["--reward_model", "m:f", "--reward_model_type", "function"], "full", 1),
+    ],
+)
+def test_ppo_counts_the_models_that_stand_beside_the_policy(host, flags, method, models):
+    made = sized(host, *flags, stage="ppo", method=method)
+    plain = sized(host, method=method)
+    assert made.estimate.others == pytest.approx(models * 4 * 7e9, rel=0.02)
+    assert made.estimate.cache == 2 * made.shape.layers * made.shape.keys * 4 * made.setting.tokens
+    assert made.estimate.peak - made.estimate.others == pytest.approx(plain.estimate.peak, rel=0.02)
+
+
+def test_pairs_take_twice_the_tokens_and_a_reference_is_gone_before_training(host):
+    plain, pairs, scored = sized(host), sized(host, stage="dpo"), sized(host, stage="rm")
+    assert pairs.setting.tokens == scored.setting.tokens == 2 * plain.setting.tokens
+    assert pairs.estimate.activations == pytest.approx(2 * plain.estimate.activations, rel=0.01)
+    assert scored.estimate.logits == 0
+    named = sized(host, "--ref_model", "x", stage="dpo")
+    assert named.estimate.peak == pairs.estimate.peak
+    assert named.estimate.moments["reading the reference"] > 2 * 4 * 7e9
+    assert sized(host, "--beta", "0.1", "--reward_funcs", "m:f", stage="grpo").estimate.others > 0
+    assert sized(host, "--reward_funcs", "m:f", stage="grpo").estimate.others == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_key_value_cache_is_as_large_as_a_generation_fills_it(model_dir, dtype):
+    import torch
+    from plugtune.modeling.memory import cache_bytes
+    from plugtune.modeling.shape import shape_of_folder
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=getattr(torch, dtype)).eval()
+    ids = torch.randint(0, 200, (3, 17))
+    made = model.generate(
+        input_ids=ids, max_new_tokens=24, min_new_tokens=24, do_sample=False, return_dict_in_generate=True
+    )
+    layers = made.past_key_values.layers
+    measured = sum(part.numel() * part.element_size() for layer in layers for part in (layer.keys, layer.values))
+    shape = shape_of_folder(model_dir, json.loads((model_dir / "config.json").read_text()))
+    width = torch.finfo(getattr(torch, dtype)).bits // 8
+    # The last token is drawn and not computed any more.
+    assert measured == cache_bytes(shape, Setting(0, 0, weight_bytes=width, cached_tokens=3 * (17 + 24 - 1)))
+
+
+def test_a_checkpoint_in_another_dtype_stands_beside_its_converted_weights_while_it_is_read(model_dir, tmp_path, host):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    half = tmp_path / "half"
+    AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.bfloat16).save_pretrained(half)
+    found = {}
+    for name, folder in (("same", model_dir), ("half", half)):
+        flags = ["--model_name_or_path", str(folder), "--finetuning_type", "full", "--device", "cpu", "--bf16", "false"]
+        found[name] = estimate_request(read_request(flags), host)
+    assert (found["same"].shape.stored, found["half"].shape.stored) == (4, 2)
+    more = found["half"].estimate.moments["loading"] - found["same"].estimate.moments["loading"]
+    assert more == 2 * found["half"].shape.parameters
+    assert found["half"].estimate.weights == found["same"].estimate.weights

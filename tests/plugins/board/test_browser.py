@@ -62,6 +62,9 @@ class Board:
         self.page.keyboard.press("Escape")
         box.blur()
 
+    def value(self, identity: str) -> str:
+        return str(self.page.locator(f"#{identity} input, #{identity} textarea").first.input_value())
+
     def tab(self, number: int) -> None:
         self.page.locator("button[role=tab]:visible").nth(number).click()
 
@@ -81,6 +84,8 @@ class Board:
         for _ in range(PATIENCE // 200):
             if what():
                 return
+            if self.state() == "failed":
+                break
             self.page.wait_for_timeout(200)
         self.page.screenshot(path="/tmp/board-failure.png", full_page=True)
         raise AssertionError(f"{told}: {self.page.locator('#train-log textarea').input_value()[-2000:]}")
@@ -120,7 +125,7 @@ def pictures() -> Path | None:
 
 
 def test_the_tutorial_s_path_from_language_to_merged_model(
-    browser: Any, start_board: Callable[..., str], work: Path, pictures: Path | None
+    browser: Any, start_board: Any, work: Path, pictures: Path | None
 ) -> None:
     real = os.environ.get("PLUGTUNE_PICTURE_MODEL")
     if real:
@@ -133,7 +138,10 @@ def test_the_tutorial_s_path_from_language_to_merged_model(
     board.fill("top-model_path", model)
     board.pick("train-dataset", "identity")
     _preview(board)
-    _settings(board)
+    _settings(board, epochs=60, save_steps=500)
+    board.page.click("#preview-command")
+    board.page.wait_for_selector("#command:has-text('--learning_rate=0.001')")
+    board.picture("command")
     _start_and_abort(board, address)
     _start_again(board)
     _check_files(work, model)
@@ -167,18 +175,15 @@ def _preview(board: Board) -> None:
     board.page.click("#close")
 
 
-def _settings(board: Board) -> None:
+def _settings(board: Board, *, epochs: int, save_steps: int) -> None:
     board.fill("train-learning_rate", "1e-3")
     board.fill("train-gradient_accumulation_steps", "1")
-    board.fill("train-num_train_epochs", "60")
+    board.fill("train-num_train_epochs", str(epochs))
     board.page.get_by_text("Logging, saving, masking").click()
     board.fill("train-logging_steps", "1")
-    board.fill("train-save_steps", "500")
+    board.fill("train-save_steps", str(save_steps))
     board.fill("train-output_dir", "first")
     board.page.keyboard.press("Enter")
-    board.page.click("#preview-command")
-    board.page.wait_for_selector("#command:has-text('--learning_rate=0.001')")
-    board.picture("command")
 
 
 def _start_and_abort(board: Board, address: str) -> None:
@@ -270,7 +275,7 @@ def _export(board: Board, work: Path) -> None:
 
 @pytest.mark.parametrize(("width", "scheme", "language"), [(1280, "light", "ru"), (1920, "dark", "zh")])
 def test_every_page_fits_its_window_and_says_nothing_in_another_language(
-    browser: Any, start_board: Callable[..., str], width: int, scheme: str, language: str, pictures: Path | None
+    browser: Any, start_board: Any, width: int, scheme: str, language: str, pictures: Path | None
 ) -> None:
     board = Board(browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme), pictures)
     board.open(start_board("--lang", language))
@@ -286,7 +291,7 @@ def test_every_page_fits_its_window_and_says_nothing_in_another_language(
     assert board.console == []
 
 
-def test_the_server_refuses_strangers_while_the_page_works(browser: Any, start_board: Callable[..., str]) -> None:
+def test_the_server_refuses_strangers_while_the_page_works(browser: Any, start_board: Any) -> None:
     import urllib.error
     import urllib.request
 
@@ -304,4 +309,90 @@ def test_the_server_refuses_strangers_while_the_page_works(browser: Any, start_b
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(urllib.request.Request(base + path, headers=headers), timeout=20)
         assert refused.value.code == status, path
+    assert board.console == []
+
+
+def test_a_run_of_two_processes_outlives_its_board_and_is_gone_on_with(
+    browser: Any, start_board: Any, work: Path, pictures: Path | None
+) -> None:
+    board = Board(browser.new_page(viewport={"width": 1280, "height": 900}), pictures)
+    board.open(start_board())
+    board.fill("top-model_path", "models/tiny")
+    board.pick("train-dataset", "identity")
+    _settings(board, epochs=600, save_steps=5)
+    board.fill("train-processes", "2")
+    board.page.click("#start")
+    board.wait(lambda: board.steps() >= 6, "two processes did not train")
+    assert board.page.locator("#train-log textarea").input_value().count("2 processes on 1 machine") == 1
+    before = board.steps()
+    start_board.stop()
+    board.page.goto("about:blank")
+    board.console.clear()  # the page told that its server was gone
+    board.open(start_board())
+    board.wait(lambda: board.state() == "running" and board.steps() > before, "a new board did not find the run")
+    assert board.value("train-processes") == "2"
+    board.page.click("#stop")
+    board.wait(lambda: board.state() == "stopped", "it did not stop")
+    folder = work / "saves/Custom/lora/first"
+    reached = max(int(path.name.partition("-")[2]) for path in folder.glob("checkpoint-*"))
+    _go_on(board, folder, reached)
+    _evaluate(board, work)
+    assert board.console == []
+
+
+def _go_on(board: Board, folder: Path, reached: int) -> None:
+    """The runs tab takes the settings of the run back to the training tab, and it goes on where it was saved."""
+    board.tab(4)
+    board.pick("runs-choose", "first")
+    board.page.click("#resume-run")
+    board.page.wait_for_selector("#start:visible")
+    assert board.value("train-output_dir") == "first"
+    assert board.page.locator("#train-existing input[value=resume]").is_checked()
+    board.page.click("#start")
+    board.wait(lambda: board.state() == "running" and board.steps() > reached, "the run did not go on")
+    board.page.click("#abort")
+    board.wait(lambda: board.state() == "aborted", "it was not aborted")
+    steps = [json.loads(line)["current_steps"] for line in (folder / "trainer_log.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps)), "each step is there once"
+    assert f"checkpoint-{reached}" in (folder / "running_log.txt").read_text()
+
+
+def _evaluate(board: Board, work: Path) -> None:
+    board.tab(1)
+    board.pick("eval-dataset", "identity")
+    for name, value in (("max_samples", "4"), ("max_new_tokens", "8"), ("output_dir", "judged")):
+        board.fill(f"eval-{name}", value)
+    board.page.click("#eval-preview-command")
+    board.page.wait_for_selector("#eval-command:has-text('--do_predict=true')")
+    board.page.click("#eval-start")
+    board.wait(lambda: board.state("evaluate") in ("finished", "failed"), "the evaluation did not end")
+    assert board.state("evaluate") == "finished", board.page.locator("#evaluate-log textarea").input_value()
+    board.page.wait_for_selector("#eval-results:has-text('predict_bleu-4')")
+    told = json.loads((work / "saves/Custom/lora/judged/all_results.json").read_text())
+    shown = board.page.locator("#eval-results").inner_text()
+    assert str(told["predict_bleu-4"]) in shown
+    board.picture("evaluate")
+
+
+def test_devices_are_ticked_and_the_run_is_started_on_them(
+    browser: Any, start_board: Any, work: Path, tmp_path: Path, pictures: Path | None
+) -> None:
+    """There is no such device here: a stand-in answers for the driver's tool, and the command that would run is read."""
+    tool = tmp_path / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text('#!/bin/sh\nfor n in 0 1 2; do echo "$n, Accelerator $n, 1024, 24576"; done\n')
+    tool.chmod(0o755)
+    board = Board(browser.new_page(viewport={"width": 1920, "height": 1080}, color_scheme="dark"), pictures)
+    board.open(start_board(env={"PATH": f"{tool.parent}:{os.environ['PATH']}"}))
+    board.fill("top-model_path", "models/tiny")
+    board.pick("train-dataset", "identity")
+    board.page.locator("#train-devices label", has_text="1: Accelerator 1").click()
+    board.page.click("#preview-command")
+    board.page.wait_for_selector("#command:has-text('CUDA_VISIBLE_DEVICES=0,2')")
+    assert "NPROC_PER_NODE=2" in board.page.locator("#command").inner_text()
+    assert board.page.locator("#memory").inner_text().count("Accelerator") == 3
+    board.picture("devices")
+    board.language(2, "开始")
+    assert "1: Accelerator 1" in board.page.locator("#train-devices").inner_text()
+    assert not board.page.locator("#train-devices label", has_text="Accelerator 1").locator("input").is_checked()
     assert board.console == []

@@ -60,7 +60,7 @@ def estimate_request(request: Any, host: Any) -> Any:
         RequestError: the request is wrong, or the model's size is not known.
     """
     from plugtune.errors import RequestError
-    from plugtune.modeling.memory import machine
+    from plugtune.modeling.machine import machine
     from plugtune.options.groups import TRAIN_GROUPS
     from plugtune.options.resolve import resolve
     from plugtune.training.planner import unused_options
@@ -88,7 +88,7 @@ def estimate_request(request: Any, host: Any) -> Any:
     setting = setting_of(
         values, stage_sizes(stage, values, method.saves_adapter),
         tokens=row * int(values.get("per_device_train_batch_size") or 8), share=asked.trained_share,
-        world=asked.devices, shard=shard_of(values, asked.sharding), gpu=gpu,
+        world=asked.devices, shard=shard_of(values, asked.sharding), gpu=gpu, stored=shape.stored,
     )  # fmt: skip
     memory = None if asked.memory_gb is None else int(asked.memory_gb * GIB)
     return size(shape, trained, setting, values, memory=memory, adapted=adapted_of(catalog, shape))

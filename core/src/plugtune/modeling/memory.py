@@ -1,4 +1,4 @@
-"""What a run needs, in closed form and by part, and what this machine has. Bytes throughout; imports no library.
+"""What a run needs, in closed form and by part. Bytes throughout; imports no library, knows no machine.
 
 The peak of a training step is the largest of a few moments: loading, the start of the backward pass (all activations
 and the logits), its end (all gradients), and the optimizer's step. Activations are counted tensor by tensor as autograd
@@ -10,9 +10,7 @@ docs/estimate.md.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from plugtune.modeling.shape import Shape
 
@@ -26,13 +24,14 @@ OPTIMIZERS = {
 LOGITS_BLOCK = 2**24
 """Logits that the loss computes at a time (`training.cross_entropy.BLOCK`); 8 bytes each with their gradients."""
 
-IMPORTS = 555 << 20
-"""Resident memory of a training process before a model is loaded: torch, transformers, datasets, peft (measured)."""
+IMPORTS = 610 << 20
+"""Resident memory of a training process without its model: torch, transformers, datasets, peft, their threads and
+code (measured: a run of a model of next to no parameters, the first row of docs/estimate.md)."""
 
-HEAP_MIXED, HEAP_WIDE, HEAP_AGAIN, HEAP_WEIGHTS = 1.2, 1.65, 8, 0.15
-"""On a CPU: resident memory of activations over their own size (16-bit products, fp32, one block that is computed
-again), and what is left over beside weights. The C library's heap keeps freed blocks below 32 MB, and the larger
-blocks of fp32 leave larger gaps (measured with glibc; a GPU's allocator keeps far less)."""
+HOLES = 1.2
+"""On a CPU: bytes that an adapted linear layer leaves behind for each byte of its output. Its product, the adapter's
+product and the scaled one are freed between tensors that are kept, and glibc's heap does not give such holes to aligned
+blocks of the same size again (measured; a GPU's allocator does)."""
 
 
 def optimizer_bytes(name: str) -> float:
@@ -87,6 +86,8 @@ class Setting:
         frozen: further frozen models in memory (a reference, a reward model), each as large as this one.
         critics: further trained models of this size.
         cached_tokens: tokens whose keys and values are kept while answers are generated.
+        stored: bytes of a weight in its file; 0 when that is not known.
+        before: models of this size that are read before training and let go.
         imports: resident memory of the process itself; 0 on a GPU.
     """
 
@@ -107,6 +108,8 @@ class Setting:
     frozen: float = 0
     critics: float = 0
     cached_tokens: int = 0
+    stored: float = 0
+    before: float = 0
     imports: int = 0
     training: bool = True
 
@@ -171,6 +174,8 @@ def block_bytes(shape: Shape, trained: Trained, setting: Setting) -> float:
     """
     wide = 4.0 if setting.mixed else max(setting.weight_bytes, 2.0)
     c = 2.0 if setting.mixed or setting.weight_bytes == 2 else 4.0
+    # A 4-bit layer computes in the dtype of the weights beside it, whatever autocast says.
+    product = 4.0 if setting.mixed and setting.bits == 4 else c
     hidden, inner = shape.hidden, shape.inner
     norms = 2 * hidden * wide * (2 if trained.whole else 1)  # the input, and the normalized one if the scale is trained
     if not setting.mixed and setting.weight_bytes == 2:
@@ -179,13 +184,46 @@ def block_bytes(shape: Shape, trained: Trained, setting: Setting) -> float:
     times = 3 if setting.mixed else 1
     inputs = kept * c * hidden * (times + (2 if setting.mixed else 1))
     # Queries, keys, values and the output, in fp32 on a CPU where that is faster; the output again, for its projection.
-    inside = 4.0 if setting.imports else c
+    inside = 4.0 if setting.imports else product
     attention = inside * (shape.queries * 2 + shape.keys * 2) + c * shape.queries
     if setting.eager:
         attention += (c + 4) * shape.heads * setting.longest
     # Gate, its activation and up are kept for their product; the product is the input of the last layer.
-    mlp = c * inner * ((3 if shape.gated else 1) + kept)
+    mlp = inner * (product * (3 if shape.gated else 1) + c * kept)
     return norms + inputs + attention + mlp
+
+
+def holes(shape: Shape, trained: Trained, setting: Setting) -> float:
+    """What adapters of one block leave behind in a CPU's heap for one token."""
+    if trained.whole or not setting.imports:
+        return 0.0
+    product = 2.0 if (setting.mixed and setting.bits != 4) or setting.weight_bytes == 2 else 4.0
+    return HOLES * product * trained.inputs * sum(linear.outputs * linear.count for linear in shape.linears)
+
+
+def narrowed(trained: Trained, setting: Setting) -> bool:
+    """Whether frozen linear layers are kept in the 16 bits that they are computed in (`methods.frozen_linears_in`)."""
+    return setting.mixed and not trained.whole and setting.bits is None
+
+
+def resident(shape: Shape, trained: Trained, setting: Setting) -> int:
+    """Weights of the model that is trained, with the copies that stand beside them.
+
+    On a CPU a weight in its file's own dtype is a view of the file, which stays mapped, whole, as long as one does.
+    """
+    base = model_bytes(shape, setting)
+    linears, outside = shape.layers * shape.block, shape.embedding + shape.head + shape.rest
+    thin = narrowed(trained, setting)
+    stored = setting.stored or setting.weight_bytes
+    size = 2 * linears + setting.weight_bytes * outside if thin else base
+    if setting.imports and thin:
+        file = stored * shape.parameters
+        size = file + (setting.weight_bytes * outside if stored == 2 else 2 * linears)
+    elif setting.imports and setting.bits and stored == setting.weight_bytes:
+        size = stored * shape.parameters + linear_bytes(setting) * linears
+    own = trained.parameters - trained.adapters
+    wider = own * max(setting.trained_bytes - setting.weight_bytes, 0)
+    return int(size + setting.trained_bytes * trained.adapters + wider)
 
 
 def estimate(shape: Shape, trained: Trained, setting: Setting) -> Estimate:
@@ -194,93 +232,63 @@ def estimate(shape: Shape, trained: Trained, setting: Setting) -> Estimate:
     for stage in range(min(setting.shard, 3)):
         split[stage] = float(setting.world)
     base = model_bytes(shape, setting)
-    own = trained.parameters - trained.adapters
-    wider = own * max(setting.trained_bytes - setting.weight_bytes, 0)
-    weights = int((base + setting.trained_bytes * trained.adapters + wider) / split[2])
     others = int((setting.frozen + setting.critics) * base / split[2])
-    cache = 2 * shape.layers * shape.keys * (2 if setting.weight_bytes == 2 else 4) * setting.cached_tokens
+    cache = cache_bytes(shape, setting)
+    drawing = cache + 8 * shape.vocabulary * 4
     if not setting.training:
-        moments = {"generating": setting.imports + weights + others + cache + 4 * shape.vocabulary * 8}
-        return Estimate(weights, 0, 0, 0, 0, 0, cache, others, setting.imports, moments)
+        moments = {"generating": setting.imports + base + others + drawing}
+        return Estimate(base, 0, 0, 0, 0, 0, cache, others, setting.imports, moments)
+    weights = int(resident(shape, trained, setting) / split[2])
     count = trained.parameters * (1 + setting.critics)
     gradients = int(setting.trained_bytes * count / split[1])
     optimizer = int(optimizer_bytes(setting.optimizer) * count * setting.trained_bytes / 4 / split[0])
-    one_block = block_bytes(shape, trained, setting) * setting.tokens
-    wide = 4 if setting.mixed or setting.weight_bytes == 4 else 2
-    if setting.checkpointing:
-        activations = int(shape.layers * shape.hidden * wide * setting.tokens)
-        activations += int(one_block * (HEAP_AGAIN if setting.imports else 1))
-    else:
-        heap = HEAP_MIXED if setting.mixed else HEAP_WIDE
-        activations = int(trained.blocks * one_block * (heap if setting.imports else 1))
+    one_block, activations = _activations(shape, trained, setting)
     casts = _casts(shape, trained, setting) if setting.mixed else 0
     c = 2 if setting.mixed or setting.weight_bytes == 2 else 4
     logits = 8 * min(setting.targets * shape.vocabulary, max(LOGITS_BLOCK, shape.vocabulary))
-    head_gradient = (4 + c) * shape.embedding if trained.head else 0
-    loose = int(HEAP_WEIGHTS * weights) if setting.imports else 0
-    kept = setting.imports + loose + weights + others + optimizer
-    held = gradients if setting.accumulation > 1 else 0
+    kept = setting.imports + weights + others + optimizer
+    # A CPU's heap keeps what gradients took, and the next batch's activations find no room in it.
+    held = gradients if setting.accumulation > 1 or setting.imports else 0
+    head = (c if setting.imports else 4 + c) * shape.embedding if trained.head else 0
     transient = 2 * c * shape.inner * setting.tokens
     moments = {
-        "loading": setting.imports + base * (2 if setting.imports and setting.bits is None else 1),
-        "the loss": kept + held + activations + casts + logits + head_gradient,
+        "loading": setting.imports + weights + _read_beside(shape, setting),
+        "the loss": kept + held + activations + casts + logits + head,
         "backward, last layers": kept + gradients + int(one_block) + transient + (
             4 * shape.embedding if trained.embeddings else 0
         ),
         "the optimizer's step": kept + gradients,
     }  # fmt: skip
-    return Estimate(
-        weights, gradients, optimizer, activations, logits, casts, 0, others, setting.imports + loose, moments
-    )  # fmt: skip
+    if setting.cached_tokens:
+        moments["sampling answers"] = kept + drawing
+    if setting.before:
+        moments["reading the reference"] = setting.imports + weights + int(setting.before * base) + logits
+    return Estimate(weights, gradients, optimizer, activations, logits, casts, cache, others, setting.imports, moments)
+
+
+def _read_beside(shape: Shape, setting: Setting) -> int:
+    """The file beside the weights while they are converted; weights in their file's dtype are views of it."""
+    converted = setting.stored and setting.stored != setting.weight_bytes
+    return int(setting.stored * shape.parameters) if setting.imports and converted else 0
+
+
+def cache_bytes(shape: Shape, setting: Setting) -> int:
+    """Keys and values of all blocks for the tokens that are kept while answers are generated."""
+    return int(2 * shape.layers * shape.keys * (2 if setting.weight_bytes == 2 else 4) * setting.cached_tokens)
+
+
+def _activations(shape: Shape, trained: Trained, setting: Setting) -> tuple[float, int]:
+    """What one block keeps for a batch, and what is kept when the backward pass begins."""
+    one_block = block_bytes(shape, trained, setting) * setting.tokens
+    left = holes(shape, trained, setting) * setting.tokens
+    if not setting.checkpointing:
+        return one_block, int(trained.blocks * (one_block + left))
+    wide = 4 if setting.mixed or setting.weight_bytes == 4 else 2
+    inputs = shape.layers * shape.hidden * wide * setting.tokens
+    return one_block, int(inputs + one_block + shape.layers * left)
 
 
 def _casts(shape: Shape, trained: Trained, setting: Setting) -> int:
-    """16-bit copies of weights that wait for the backward pass."""
-    blocks = 1 if setting.checkpointing else trained.blocks
-    linear = 0 if setting.bits else blocks * shape.block + 0
+    """16-bit copies of weights that autocast makes once for a pass and keeps for its backward part."""
+    linear = 0 if setting.bits or narrowed(trained, setting) else trained.blocks * shape.block
     return 2 * (linear + shape.embedding + trained.adapters)
-
-
-def machine() -> tuple[int, str]:
-    """Bytes that this machine can still give a run, and where: its GPU's memory when `nvidia-smi` names one."""
-    gpu = _gpu()
-    return gpu if gpu is not None else (free_memory(), "this machine's memory")
-
-
-def _gpu() -> tuple[int, str] | None:
-    import shutil
-    import subprocess
-
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return None
-    query = [program, "--query-gpu=memory.free,name", "--format=csv,noheader,nounits"]
-    try:
-        lines = subprocess.run(query, capture_output=True, text=True, timeout=5, check=True).stdout.splitlines()
-        free, _, name = lines[0].partition(",")
-        return int(free) << 20, name.strip()
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return None
-
-
-def free_memory() -> int:
-    """Bytes that are free or can be freed, within the limit of a container."""
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                limits.append(int(line.split()[1]) * 1024)
-        maximum = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))
-        if maximum.isdigit():
-            limits.append(max(int(maximum) - used, 0))
-    except (OSError, ValueError):
-        pass
-    return min(limits)
-
-
-def available_memory() -> int:
-    """Bytes that the device of a run can still give: the GPU's free memory, else this machine's."""
-    import torch
-
-    return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else free_memory()

@@ -31,6 +31,9 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 """What is wanted → the names that configs give it."""
 
+WIDTHS = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "torch.float32": 4.0, "torch.bfloat16": 2.0}
+"""Dtype as configs name it → bytes."""
+
 PLAIN_MLP = ("gelu", "gelu_new", "gelu_fast", "relu", "relu2")
 """Activations that models use without a gate."""
 
@@ -61,6 +64,7 @@ class Shape:
         inner: width of the MLP that a token goes through (all its experts together).
         tied: whether embeddings and output head share a matrix.
         rest: parameters outside linear layers, embeddings and head.
+        stored: bytes of a weight in its file; 0 when that is not known.
         source: where it comes from, for the user.
     """
 
@@ -77,6 +81,7 @@ class Shape:
     linears: tuple[Linear, ...]
     rest: int
     source: str = ""
+    stored: float = 0
 
     @property
     def block(self) -> int:
@@ -131,7 +136,7 @@ def shape_of_config(config: Mapping[str, Any], source: str = "config.json") -> S
     norms += int(text.get("n_positions") or 0) * v["hidden"]  # positions that are learnt
     return Shape(
         v["layers"], v["hidden"], heads, queries, keys, used, v["vocabulary"], v["context"], gated, tied,
-        tuple(linears), norms, source,
+        tuple(linears), norms, source, WIDTHS.get(str(text.get("dtype") or text.get("torch_dtype")), 0),
     )  # fmt: skip
 
 
@@ -148,7 +153,7 @@ def shape_of_folder(folder: Path, config: Mapping[str, Any]) -> Shape:
     """
     shape = shape_of_config(config, str(folder / "config.json"))
     # Quantized weights are packed: their headers do not show the layers' sizes.
-    tensors = {} if config.get("quantization_config") else _headers(folder)
+    tensors, stored = ({}, 0.0) if config.get("quantization_config") else _headers(folder)
     if not tensors:
         return shape
     blocks: dict[str, Linear] = {}
@@ -174,16 +179,23 @@ def shape_of_folder(folder: Path, config: Mapping[str, Any]) -> Shape:
     rest = total - outer - layers * sum(x.size for x in linears)
     if not linears or rest < 0:
         return shape
-    return replace(shape, layers=layers, linears=linears, tied=tied, rest=rest, source=f"weights in {folder}")
+    return replace(
+        shape, layers=layers, linears=linears, tied=tied, rest=rest, source=f"weights in {folder}", stored=stored
+    )
 
 
-def _headers(folder: Path) -> dict[str, list[int]]:
+def _headers(folder: Path) -> tuple[dict[str, list[int]], float]:
+    """Sizes of the tensors in a folder's files, and the mean bytes of a number in them."""
     tensors: dict[str, list[int]] = {}
+    size, count = 0, 0
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        tensors |= {name: item["shape"] for name, item in header.items() if name != "__metadata__"}
-    return tensors
+        header.pop("__metadata__", None)
+        tensors |= {name: item["shape"] for name, item in header.items()}
+        size += sum(item["data_offsets"][1] - item["data_offsets"][0] for item in header.values())
+        count += sum(_product(item["shape"]) for item in header.values())
+    return tensors, round(size / count) if count else 0
 
 
 def _product(size: list[int]) -> int:

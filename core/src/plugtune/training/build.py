@@ -77,7 +77,8 @@ def make_trainer(run: Run) -> Any:
 
 def _checkpointing(run: Run, model: Any) -> bool:
     """Recompute activations only when they would not fit: recomputing costs some 40 % of the time."""
-    from plugtune.modeling.memory import available_memory, estimate
+    from plugtune.modeling.machine import available_memory
+    from plugtune.modeling.memory import estimate
     from plugtune.training.sizing import size_run
 
     plan = run.plan

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from typing import Any
 from plugtune.capabilities import Stage, TuningMethod, load_ref
 from plugtune.catalog import Catalog
 from plugtune.errors import RequestError, did_you_mean
-from plugtune.modeling.memory import IMPORTS, Estimate, Setting, Trained, estimate, free_memory, machine
+from plugtune.modeling.machine import free_memory, machine
+from plugtune.modeling.memory import IMPORTS, Estimate, Setting, Trained, estimate
 from plugtune.modeling.shape import Shape, shape_of_config, shape_of_folder, shape_of_size
+from plugtune.training.advice import advise
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +29,16 @@ class StageSizes:
         rows: token rows of a sample (2 for pairs).
         frozen, critics: further models of this size, frozen and trained.
         generates: whether answers are generated while training, so that keys and values are kept.
+        before: models of this size that are read before training and let go.
+        logits: whether the output head is computed at all.
     """
 
     rows: int = 1
     frozen: float = 0
     critics: float = 0
     generates: bool = False
+    before: float = 0
+    logits: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +135,9 @@ def stage_sizes(stage: Stage, values: Mapping[str, Any], adapters: bool) -> Stag
 
 
 def setting_of(
-    values: Mapping[str, Any], extra: StageSizes, *, tokens: int, share: float, world: int, shard: int, gpu: bool
-) -> Setting:
+    values: Mapping[str, Any], extra: StageSizes, *, tokens: int, share: float, world: int, shard: int, gpu: bool,
+    stored: float = 0,
+) -> Setting:  # fmt: skip
     """How a run with these options computes.
 
     Args:
@@ -141,6 +148,7 @@ def setting_of(
         world: devices.
         shard: what is split over them.
         gpu: whether it runs on a GPU.
+        stored: bytes of a weight in its file; 0 when that is not known.
     """
     weights, mixed = 4.0, False
     if values.get("pure_bf16"):
@@ -152,14 +160,15 @@ def setting_of(
     elif "bf16" not in values and values.get("compute_dtype", "auto") == "auto":
         mixed = gpu or computes_bf16()
     longest = int(values.get("cutoff_len") or 0)
+    targets = max(int(tokens * extra.rows * share), 1) if extra.logits else 0
     return Setting(
-        tokens=tokens * extra.rows, targets=max(int(tokens * extra.rows * share), 1), longest=longest,
+        tokens=tokens * extra.rows, targets=targets, longest=longest,
         weight_bytes=weights, trained_bytes=2 if values.get("pure_bf16") else 4, bits=values.get("quantization_bit"),
         double_quantization=bool(values.get("double_quantization", True)), mixed=mixed,
         eager=values.get("flash_attn") in ("eager", "disabled"), optimizer=str(values.get("optim") or "adamw_torch"),
         accumulation=int(values.get("gradient_accumulation_steps") or 1), world=world, shard=shard,
         frozen=extra.frozen, critics=extra.critics, imports=0 if gpu else IMPORTS,
-        cached_tokens=tokens if extra.generates else 0,
+        cached_tokens=tokens if extra.generates else 0, before=extra.before, stored=stored,
     )  # fmt: skip
 
 
@@ -213,7 +222,7 @@ def size(
         asked = plain.peak - plain.weights - plain.imports > 0.8 * (free - plain.weights - plain.imports)
     setting = replace(setting, checkpointing=bool(asked))
     made = estimate(shape, trained, setting)
-    advice = () if made.peak <= free else _advice(shape, trained, setting, free, adapted)
+    advice = () if made.peak <= free else advise(shape, trained, setting, free, adapted)
     return Sized(shape, trained, setting, made, free, place, advice)
 
 
@@ -223,51 +232,6 @@ def adapted_of(catalog: Catalog, shape: Shape) -> tuple[str, Trained] | None:
         if method.saves_adapter and method.quantization:
             return method.name, trained_of(method, method.options() if method.options else None, shape)
     return None
-
-
-Change = Callable[[Trained, Setting], tuple[Trained, Setting]]
-
-
-def _advice(
-    shape: Shape, trained: Trained, setting: Setting, free: int, adapted: tuple[str, Trained] | None
-) -> tuple[tuple[str, int], ...]:
-    """Changes in the order in which they cost least, each on top of those before it, until it fits."""
-    steps: list[tuple[str, Change]] = [
-        ("--gradient_checkpointing true", lambda t, s: (t, replace(s, checkpointing=True))),
-        ("a batch of one row, with more --gradient_accumulation_steps", lambda t, s: (t, _one_row(s))),
-        ("--optim adamw_8bit", lambda t, s: (t, replace(s, optimizer="adamw_8bit") if t.whole else s)),
-    ]
-    if adapted is not None:
-        name, thin = adapted
-        steps += [
-            (f"--finetuning_type {name}", lambda t, s: (thin if t.whole else t, s)),
-            ("--quantization_bit 8", lambda t, s: (t, replace(s, bits=s.bits or 8))),
-            ("--quantization_bit 4", lambda t, s: (t, replace(s, bits=4))),
-        ]
-    steps += [
-        ("half the --cutoff_len", lambda t, s: (t, replace(s, tokens=s.tokens // 2, targets=s.targets // 2))),
-        ("four devices that share the weights (ZeRO-3, FSDP)", lambda t, s: (t, replace(s, world=4, shard=3))),
-    ]
-    found = []
-    best = estimate(shape, trained, setting).peak
-    for text, change in steps:
-        now, how = change(trained, setting)
-        peak = estimate(shape, now, how).peak
-        if peak >= best:
-            continue
-        trained, setting, best = now, how, peak
-        found.append((text, peak))
-        if peak <= free:
-            break
-    return tuple(found)
-
-
-def _one_row(setting: Setting) -> Setting:
-    """A batch of one row."""
-    if not setting.longest or setting.tokens <= setting.longest:
-        return setting
-    share = setting.longest / setting.tokens
-    return replace(setting, tokens=setting.longest, targets=max(int(setting.targets * share), 1), accumulation=2)
 
 
 def size_run(run: Any, config: Mapping[str, Any] | None = None) -> Sized | None:
@@ -304,8 +268,9 @@ def size_run(run: Any, config: Mapping[str, Any] | None = None) -> Sized | None:
     extra = stage_sizes(plan.stage, values, plan.method.saves_adapter)
     rows = int(plan.trainer.get("per_device_train_batch_size", 8))
     setting = setting_of(
-        values, extra, tokens=rows * longest, share=share, world=1, shard=shard_of(values, "auto"), gpu=gpu
-    )
+        values, extra, tokens=rows * longest, share=share, world=1, shard=shard_of(values, "auto"), gpu=gpu,
+        stored=shape.stored,
+    )  # fmt: skip
     what = trained_of(plan.method, plan.method_options, shape)
     return size(shape, what, setting, values, adapted=adapted_of(run.host.catalog, shape))
 

@@ -63,6 +63,7 @@ def _stage(name: str, summary: str, options: type) -> plugtune.Stage:
         trainer=f"plugtune_stage_dpo.stage:build_{name}",
         checks=f"plugtune_stage_dpo.checks:{name}",
         metrics=METRICS,
+        sizes="plugtune_stage_dpo.sizes:sizes",
     )
 
 

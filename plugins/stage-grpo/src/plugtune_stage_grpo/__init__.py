@@ -43,6 +43,7 @@ def plugtune_stages() -> list[plugtune.Stage]:
             encoder="plugtune_stage_grpo.stage:make_encoder",
             trainer="plugtune_stage_grpo.stage:build_trainer",
             checks="plugtune_stage_grpo.checks:checks",
+            sizes="plugtune_stage_grpo.sizes:sizes",
             metrics=("reward", "reward_std", "kl", "entropy", "response_length"),
         )
     ]

@@ -37,5 +37,6 @@ def plugtune_stages() -> list[plugtune.Stage]:
             trainer="plugtune_stage_kto.stage:build_trainer",
             checks="plugtune_stage_kto.checks:checks",
             metrics=("rewards/margins", "kl"),
+            sizes="plugtune_stage_kto.sizes:sizes",
         )
     ]

@@ -40,6 +40,7 @@ def plugtune_stages() -> list[plugtune.Stage]:
             encoder="plugtune_stage_ppo.stage:make_encoder",
             trainer="plugtune_stage_ppo.stage:build_trainer",
             checks="plugtune_stage_ppo.checks:checks",
+            sizes="plugtune_stage_ppo.sizes:sizes",
             metrics=("reward", "kl", "policy_loss", "value_loss", "entropy", "response_length"),
         )
     ]

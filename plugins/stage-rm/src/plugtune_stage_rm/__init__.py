@@ -17,5 +17,6 @@ def plugtune_stages() -> list[plugtune.Stage]:
             trainer="plugtune_stage_rm.stage:build_trainer",
             checks="plugtune_stage_rm.checks:checks",
             metrics=("accuracy", "margin"),
+            sizes="plugtune_stage_rm.sizes:sizes",
         )
     ]

@@ -32,6 +32,25 @@ class ScoringOptions:
     ref_model_quantization_bit: int | None = option(None, help="Bits of a quantized ref_model.", choices=(4, 8))
 
 
+def models_beside(values: Mapping[str, Any], adapters: bool, *, reference: bool = True) -> float:
+    """Frozen models that stand beside the policy, in sizes of it: a full reward model, and the reference.
+
+    An adapter's base is its reference; without one the policy's weights are copied before training.
+
+    Args:
+        values: options by name.
+        adapters: whether the tuning method trains an adapter.
+        reference: whether the policy is held to a reference at all.
+    """
+    full = bool(values.get("reward_model")) and values.get("reward_model_type") == "full"
+    reward = (values.get("reward_model_quantization_bit") or 32) / 32 if full else 0.0
+    if not reference:
+        return reward
+    if values.get("ref_model"):
+        return reward + (values.get("ref_model_quantization_bit") or 32) / 32
+    return reward + (0 if adapters else 1)
+
+
 def scoring_checks(values: Mapping[str, Any], *, adapter_method: bool) -> list[Problem]:
     """Contradictions between the options above, and with sampling.
 
