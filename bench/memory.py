@@ -38,7 +38,7 @@ CASES = (
 
 
 def make_middle(given: Path, folder: Path) -> None:
-    """A random LLaMA of some 280 M parameters with untied embeddings, and the given model's tokenizer."""
+    """A random LLaMA of 263 M parameters with untied embeddings, and the given model's tokenizer."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
