@@ -21,6 +21,7 @@ from plugtune.training.context import TrainerContext
 from plugtune.training.counting import CountsTokens
 from plugtune.training.cpu_sharding import shard_on_cpu
 from plugtune.training.deferred_head import defer_head, deferred
+from plugtune.training.lean import enable as lean
 from plugtune.training.neftune import add_noise, noisy_rows
 from plugtune.training.order import FilledRows, Order
 from plugtune.training.saving import WholeSaves
@@ -49,6 +50,8 @@ class PlugtuneTrainer(WholeSaves, CountsTokens):
         self.end_to_end = bool(wanted and _takes_kept_logits(context.model) and attention.enable(context.model))
         # Weights that are cut up among processes are whole only inside the model's own forward pass.
         whole = not (context.arguments.fsdp or context.arguments.deepspeed)
+        if self.end_to_end and whole:
+            self._keep_less(context)
         smoothing = float(context.arguments.label_smoothing_factor)
         own_loss = type(self).token_loss is not PlugtuneTrainer.token_loss
         self.deferred = bool(self.end_to_end and whole and not own_loss and defer_head(context.model, smoothing))
@@ -80,6 +83,14 @@ class PlugtuneTrainer(WholeSaves, CountsTokens):
             self.neftune_noise_alpha = None  # the stock hook does not know rows laid end to end
         if self.deferred:
             self.label_smoother = None  # the deferred head smooths by itself
+
+    @staticmethod
+    def _keep_less(context: TrainerContext) -> None:
+        switched = lean.enable(context.model)
+        if switched:
+            context.plan.choose(
+                "layers", f"{switched} fused", "adapters and gated blocks keep less for the backward pass, same numbers"
+            )
 
     @property
     def pad_token_id(self) -> int:

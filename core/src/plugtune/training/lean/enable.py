@@ -1,0 +1,86 @@
+"""Switches a model's adapted layers and gated blocks to their lean forms, where those compute the same.
+
+A block is asked, not its name: its own answer and the lean one are compared on random input.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from plugtune.training.lean import adapted, gated
+
+# How published models name the three layers of a gated block, and its activation.
+LAYERS = (("gate_proj", "up_proj", "down_proj"), ("w1", "w3", "w2"))
+ACTIVATIONS = ("act_fn", "act", "activation_fn", "hidden_act")
+# Input of ordinary size, and large enough that a block which limits its values shows it.
+SCALES = (1.0, 300.0)
+
+
+def enable(model: Any) -> int:
+    """Switch what can be switched; returns how many modules were.
+
+    Args:
+        model: any model, with or without adapters; calling again changes nothing.
+    """
+    cast = adapted.CastOnce()
+    done = 0
+    for module in model.modules():
+        if "forward" in vars(module):
+            continue
+        block = _block_of(module)
+        if block is not None:
+            module.forward = gated.LeanGated(block, module.forward, cast).forward
+            done += 1
+        elif hasattr(module, "lora_A") and type(getattr(module, "base_layer", None)) is torch.nn.Linear:
+            module.forward = adapted.LeanAdapted(module, module.forward, cast).forward
+            done += 1
+    return done
+
+
+def _block_of(module: Any) -> gated.Gated | None:
+    """The gated block that a module is, if its answer is that of one."""
+    found = (_layers(module, names) for names in LAYERS)
+    layers = next((three for three in found if three), None)
+    activation = next((a for name in ACTIVATIONS if (a := _activation(getattr(module, name, None)))), None)
+    if layers is None or activation is None:
+        return None
+    gate, up, down = layers
+    block = gated.Gated(gate, up, down, activation)
+    return block if all(_agree(module, block, scale) for scale in SCALES) else None
+
+
+def _layers(module: Any, names: tuple[str, ...]) -> list[Any]:
+    layers = [getattr(module, name, None) for name in names]
+    return layers if all(isinstance(part, torch.nn.Module) and hasattr(part, "in_features") for part in layers) else []
+
+
+@torch.no_grad()
+def _activation(function: Any) -> gated.Activation | None:
+    """The known activation that a function is."""
+    if not callable(function):
+        return None
+    x = torch.linspace(-6, 6, 97)
+    try:
+        own = function(x)
+    except (RuntimeError, TypeError, ValueError):
+        return None
+    same = (a for a in gated.KNOWN if isinstance(own, torch.Tensor) and torch.allclose(own, a.forward(x), atol=1e-6))
+    return next(same, None)
+
+
+@torch.no_grad()
+def _agree(module: Any, block: gated.Gated, scale: float) -> bool:
+    """Whether module and block answer the same to input of this size."""
+    weight = next(module.parameters())
+    generator = torch.Generator().manual_seed(0)
+    x = (scale * torch.randn(3, block.gate.in_features, generator=generator)).to(weight.device, weight.dtype)
+    try:
+        own, lean = module(x), block(x, adapted.CastOnce())
+    except (RuntimeError, TypeError, ValueError, AttributeError):
+        return False
+    if lean is None or not isinstance(own, torch.Tensor):
+        return False
+    tolerance = 1e-5 if weight.dtype == torch.float32 else 2e-2
+    return bool((own - lean).abs().max() <= tolerance * own.abs().max().clamp(min=1e-6))

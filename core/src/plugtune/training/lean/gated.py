@@ -1,0 +1,123 @@
+"""The gated feed-forward block, down(act(gate(x)) · up(x)), as one differentiable step (arXiv:2002.05202).
+
+Layer by layer, act(gate) and the product are kept for the backward pass beside gate and up; here they are computed
+again from those, which costs two passes over them and saves half of the block's memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from plugtune.training.lean import linear
+from plugtune.training.lean.adapted import CastOnce, in_their_dtype
+from plugtune.training.lean.linear import Parts, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """An elementwise function and its gradient: `backward(dy, x)`."""
+
+    forward: Callable[[Tensor], Tensor]
+    backward: Callable[[Tensor, Tensor], Tensor]
+
+
+SILU = Activation(torch.nn.functional.silu, torch.ops.aten.silu_backward)
+GELU = Activation(torch.nn.functional.gelu, torch.ops.aten.gelu_backward)
+GELU_TANH = Activation(
+    lambda x: torch.nn.functional.gelu(x, approximate="tanh"),
+    lambda dy, x: torch.ops.aten.gelu_backward(dy, x, approximate="tanh"),
+)
+KNOWN = (SILU, GELU, GELU_TANH)
+
+
+class _GatedBlock(torch.autograd.Function):
+    """Arguments: input, the same in the dtype of computation, activation, three scales, 4 tensors of each layer."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, computed: Tensor, activation: Activation, scales: tuple[float, ...], *tensors: Any
+    ) -> Tensor:
+        gate_layer, up_layer, down_layer = (
+            linear.in_dtype(Parts.of(tensors[4 * i : 4 * i + 4], scales[i]), computed.dtype) for i in range(3)
+        )
+        flat = computed.reshape(-1, computed.shape[-1])
+        gate, gate_h = linear.apply(flat, gate_layer)
+        up, up_h = linear.apply(flat, up_layer)
+        y, down_h = linear.apply(activation.forward(gate).mul_(up), down_layer)
+        wanted = ctx.needs_input_grad[4:]
+        needs_x = any(wanted[i] for i in (0, 2, 4, 6))
+        ctx.save_for_backward(
+            flat if needs_x else None, gate, up, gate_h, up_h, down_h,
+            *gate_layer.tensors, *up_layer.tensors, *down_layer.tensors,
+        )  # fmt: skip
+        ctx.activation, ctx.scales, ctx.shape = activation, scales, x.shape
+        ctx.dtypes = (x.dtype, *(None if t is None else t.dtype for t in tensors))
+        return y.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        x, gate, up, gate_h, up_h, down_h, *tensors = ctx.saved_tensors
+        gate_layer, up_layer, down_layer = (Parts.of(tensors[4 * i : 4 * i + 4], ctx.scales[i]) for i in range(3))
+        wanted = ctx.needs_input_grad[4:]
+        dy = dy.reshape(-1, dy.shape[-1])
+        activated = ctx.activation.forward(gate)
+        d_product, down_dh = linear.input_gradient(dy, down_layer)
+        product = activated * up if wanted[8] or wanted[10] else None
+        down = linear.weight_gradients(dy, product, down_h, down_dh, down_layer.scale, wanted[8:])
+        del product
+        d_up = activated.mul_(d_product)
+        d_gate = ctx.activation.backward(d_product.mul_(up), gate)
+        dx, gate_dh = linear.input_gradient(d_gate, gate_layer)
+        dx, up_dh = linear.input_gradient(d_up, up_layer, into=dx)
+        found = (
+            *linear.weight_gradients(d_gate, x, gate_h, gate_dh, gate_layer.scale, wanted[:4]),
+            *linear.weight_gradients(d_up, x, up_h, up_dh, up_layer.scale, wanted[4:8]),
+            *down,
+        )
+        own, *others = ctx.dtypes
+        return dx.view(ctx.shape).to(own), None, None, None, *in_their_dtype(found, others)
+
+
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """A block's three layers and its activation."""
+
+    gate: Any
+    up: Any
+    down: Any
+    activation: Activation
+
+    def __call__(self, x: Tensor, cast: CastOnce) -> Tensor | None:
+        """The block's answer; None when one of its layers is not plain."""
+        parts = [linear.parts_of(layer) for layer in (self.gate, self.up, self.down)]
+        if any(p is None for p in parts):
+            return None
+        dtype = linear.compute_dtype(x, *parts)  # type: ignore[arg-type]
+        if dtype is None:
+            return None
+        scales = tuple(p.scale for p in parts)  # type: ignore[union-attr]
+        tensors = [t for p in parts for t in p.tensors]  # type: ignore[union-attr]
+        y: Tensor = _GatedBlock.apply(x, cast(x, dtype), self.activation, scales, *tensors)
+        return y
+
+
+@dataclass(frozen=True, slots=True)
+class LeanGated:
+    """Stands for the forward pass of a gated block; falls back on the block's `own` where a layer is not plain."""
+
+    block: Gated
+    own: Callable[..., Tensor]
+    cast: CastOnce
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """As the block's own: `(..., size)` → `(..., size)`."""
+        if args or kwargs or not torch.is_grad_enabled():
+            return self.own(x, *args, **kwargs)
+        y = self.block(x, self.cast)
+        return self.own(x) if y is None else y

@@ -1,0 +1,168 @@
+"""Adapted layers and gated blocks in their lean forms compute what peft and transformers compute, and keep less."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import peft
+import pytest
+import torch
+from plugtune.training.lean.enable import enable
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+
+SIZES = {
+    "vocab_size": 97, "hidden_size": 48, "intermediate_size": 112, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 12, "max_position_embeddings": 64,
+}  # fmt: skip
+IDS = torch.randint(0, 97, (2, 13), generator=torch.Generator().manual_seed(3))
+
+
+def model_of(kind: str, **more: Any) -> Any:
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**SIZES, **more)).train()
+
+
+def adapted(model: Any, **more: Any) -> Any:
+    torch.manual_seed(1)
+    settings = {"r": 4, "lora_alpha": 12, "target_modules": "all-linear", "init_lora_weights": False, **more}
+    return peft.get_peft_model(model, peft.LoraConfig(**settings)).train()
+
+
+def step(model: Any, dtype: torch.dtype | None = None) -> tuple[float, dict[str, torch.Tensor]]:
+    """Loss and gradients."""
+    with torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+        loss = model(input_ids=IDS, labels=IDS, use_cache=False).loss
+    loss.backward()
+    return float(loss.detach()), {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+
+
+def lean(model: Any) -> tuple[Any, int]:
+    copied = copy.deepcopy(model)
+    return copied, enable(copied)
+
+
+def furthest(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:
+    assert one.keys() == two.keys()
+    return max(float((one[n] - two[n]).abs().max() / one[n].abs().max().clamp(min=1e-12)) for n in one)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gemma", "mistral"])
+@pytest.mark.parametrize("tuned", ["lora", "full"])
+def test_loss_and_gradients_are_the_plain_ones(kind: str, tuned: str) -> None:
+    plain = adapted(model_of(kind)) if tuned == "lora" else model_of(kind)
+    other, switched = lean(plain)
+    assert switched >= 2, "the gated blocks"
+    (loss, gradients), (lean_loss, lean_gradients) = step(plain), step(other)
+    assert lean_loss == pytest.approx(loss, abs=1e-6)
+    assert furthest(gradients, lean_gradients) < 1e-5
+
+
+def test_biases_are_trained_too() -> None:
+    plain = model_of("llama", mlp_bias=True, attention_bias=True)
+    other, _ = lean(plain)
+    (_, gradients), (_, lean_gradients) = step(plain), step(other)
+    assert any(n.endswith("down_proj.bias") for n in lean_gradients)
+    assert furthest(gradients, lean_gradients) < 1e-5
+
+
+def test_under_autocast_gradients_are_as_near_to_the_true_ones_as_the_plain_ones() -> None:
+    plain = adapted(model_of("llama"))
+    exact, (other, _) = copy.deepcopy(plain), lean(plain)
+    _, truth = step(exact)
+    _, gradients = step(plain, torch.bfloat16)
+    _, lean_gradients = step(other, torch.bfloat16)
+    assert all(g.dtype == torch.float32 for g in lean_gradients.values())
+
+    def error(found: dict[str, torch.Tensor]) -> float:
+        return float(sum(((found[n] - truth[n]) ** 2).sum() for n in truth)) ** 0.5
+
+    assert error(lean_gradients) < 1.2 * error(gradients)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"lora_dropout": 0.5}, {"use_dora": True}, {"lora_bias": True}], ids=["dropout", "dora", "bias"]
+)
+def test_what_is_not_plain_computes_its_own_way(settings: dict[str, Any]) -> None:
+    plain = adapted(model_of("llama"), **settings)
+    other, _ = lean(plain)
+    torch.manual_seed(5)
+    loss, gradients = step(plain)
+    torch.manual_seed(5)
+    lean_loss, lean_gradients = step(other)
+    assert lean_loss == pytest.approx(loss, abs=1e-6)
+    assert furthest(gradients, lean_gradients) < 1e-5
+
+
+def test_adapters_can_be_turned_off_changed_and_merged_afterwards() -> None:
+    model = adapted(model_of("llama"))
+    model.add_adapter("second", peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+    other, _ = lean(model)
+    for change in (lambda m: m.set_adapter("second"), lambda m: m.set_adapter("default"), lambda m: m.merge_adapter()):
+        change(model)
+        change(other)
+        with torch.no_grad():
+            same = torch.allclose(model(input_ids=IDS).logits, other(input_ids=IDS).logits, atol=1e-6)
+        assert same
+        assert float(other(input_ids=IDS, labels=IDS).loss.detach()) == pytest.approx(
+            float(model(input_ids=IDS, labels=IDS).loss.detach()), abs=1e-6
+        )
+    model.unmerge_adapter()
+    other.unmerge_adapter()
+    with model.disable_adapter(), other.disable_adapter():
+        assert float(other(input_ids=IDS, labels=IDS).loss.detach()) == pytest.approx(
+            float(model(input_ids=IDS, labels=IDS).loss.detach()), abs=1e-6
+        )
+
+
+def test_a_hook_on_a_layer_is_called() -> None:
+    model, _ = lean(model_of("llama"))
+    called = []
+    model.model.layers[0].mlp.gate_proj.register_forward_hook(lambda *_: called.append(1))
+    step(model)
+    assert called
+
+
+def test_a_block_that_limits_its_values_is_left_alone() -> None:
+    class Limited(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate_proj, self.up_proj = torch.nn.Linear(8, 16), torch.nn.Linear(8, 16)
+            self.down_proj, self.act_fn = torch.nn.Linear(16, 8), torch.nn.SiLU()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.down_proj(self.act_fn(self.gate_proj(x).clamp(max=7)) * self.up_proj(x))
+
+    assert enable(Limited()) == 0
+
+
+def kept_bytes(model: Any) -> int:
+    """Bytes of distinct tensors that a forward pass keeps for the backward pass, parameters left out."""
+    parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        model.model(input_ids=IDS) if not hasattr(model, "base_model") else model.base_model.model.model(input_ids=IDS)
+    return sum(storage.nbytes() for at, storage in kept.items() if at not in parameters)
+
+
+def test_less_is_kept_for_the_backward_pass() -> None:
+    plain = adapted(model_of("llama"))
+    other, _ = lean(plain)
+    # Of gate, act(gate), up and their product two are left: 2 blocks x 26 tokens x 112 x 2 tensors of 4 bytes.
+    assert kept_bytes(plain) - kept_bytes(other) >= 2 * 26 * 112 * 2 * 4
+
+
+def test_a_copy_of_a_switched_model_computes_with_its_own_weights() -> None:
+    model, _ = lean(adapted(model_of("llama")))
+    before = float(model(input_ids=IDS, labels=IDS).loss.detach())
+    copied = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            parameter.zero_()
+    assert float(model(input_ids=IDS, labels=IDS).loss.detach()) == before
+    assert float(copied(input_ids=IDS, labels=IDS).loss.detach()) != before
