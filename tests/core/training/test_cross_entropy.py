@@ -91,3 +91,17 @@ def test_an_adapter_on_the_head_keeps_its_own_way():
     model = AutoModelForCausalLM.from_config(LlamaConfig(**SIZES, tie_word_embeddings=False))
     adapted = get_peft_model(model, LoraConfig(target_modules=["lm_head"], task_type="CAUSAL_LM"))
     assert not defer_head(adapted)
+
+
+def test_a_copy_of_a_model_with_a_deferred_head_computes_with_its_own_head() -> None:
+    torch.manual_seed(0)
+    config = LlamaConfig(vocab_size=50, hidden_size=16, intermediate_size=24, num_hidden_layers=1,
+                         num_attention_heads=2, num_key_value_heads=2, tie_word_embeddings=False)  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config)
+    assert defer_head(model)
+    copied = copy.deepcopy(model)
+    ids = torch.tensor([[1, 2, 3]])
+    with torch.no_grad():
+        kept = copied(input_ids=ids).logits
+        model.lm_head.weight.zero_()
+        assert torch.equal(copied(input_ids=ids).logits, kept)

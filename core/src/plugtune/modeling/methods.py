@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,20 +121,27 @@ def frozen_linears_in(model: Any, dtype: str) -> None:
             continue
         if not any(p.requires_grad for p in module.parameters()):
             module.to(getattr(torch, dtype))
-            module.forward = _casting(module)  # type: ignore[method-assign]
+            module.forward = Casting(module, module.forward).forward  # type: ignore[method-assign]
 
 
-def _casting(module: Any) -> Any:
-    import torch
+@dataclass(frozen=True, slots=True)
+class Casting:
+    """A frozen layer's forward pass outside autocast: casts what it is given and what it answers.
 
-    own, weight = module.forward, module.weight
+    An object, not a closure, so that a deep copy of a model computes with its own weights.
+    """
 
-    def forward(input: Any) -> Any:
-        if input.dtype == weight.dtype or torch.is_autocast_enabled(input.device.type):
-            return own(input)
-        return own(input.to(weight.dtype)).to(input.dtype)
+    layer: Any
+    own: Callable[[Any], Any]
 
-    return forward
+    def forward(self, input: Any) -> Any:
+        """The layer's own answer, in the dtype of the input."""
+        import torch
+
+        dtype = self.layer.weight.dtype
+        if input.dtype == dtype or torch.is_autocast_enabled(input.device.type):
+            return self.own(input)
+        return self.own(input.to(dtype)).to(input.dtype)
 
 
 def rest_in_fp32(model: Any, *, linear: bool = False) -> None:

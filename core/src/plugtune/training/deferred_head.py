@@ -8,9 +8,10 @@ them, or whose head is wrapped by an adapter, keeps its own way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,6 +30,17 @@ def deferred() -> Iterator[None]:
         yield
     finally:
         _deferred.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadOrInput:
+    """A head's forward pass. An object, not a closure, so that a deep copy of a model computes with its own weights."""
+
+    own: Callable[[torch.Tensor], torch.Tensor]
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """The input itself in a deferred pass, else the head's answer to it."""
+        return input if _deferred.get() else self.own(input)
 
 
 class DeferredLoss:
@@ -84,11 +96,7 @@ def defer_head(model: Any, smoothing: float = 0.0) -> bool:
     if type(head) is not torch.nn.Linear or not hasattr(type(base), "loss_function"):
         return False
     own_forward, own_loss = head.forward, base.loss_function
-
-    def forward(input: torch.Tensor) -> torch.Tensor:
-        return input if _deferred.get() else own_forward(input)
-
-    head.forward = forward  # type: ignore[method-assign]
+    head.forward = HeadOrInput(own_forward).forward  # type: ignore[method-assign]
     try:
         same = _head_is_last(base, head)
     except (TypeError, ValueError, RuntimeError, KeyError, NotImplementedError, AttributeError):
