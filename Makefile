@@ -9,7 +9,7 @@ STAMP := $(VENV)/.plugtune-setup
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: setup setup-browser board demo test test-long test-browser test-fast lint index bench bench-quick docs clean
+.PHONY: setup setup-browser board demo test test-long test-versions test-browser test-fast lint index bench bench-quick docs clean
 
 setup: $(STAMP)
 
@@ -32,6 +32,10 @@ test: setup
 # Pages of docs/, scaffolds in fresh environments, several processes, the tutorial's scripts: many minutes on 2 cores.
 test-long: setup
 	$(BIN)/python -m pytest -m "long and not browser"
+
+# The families with layouts of their own, on the oldest and the newest transformers that they declare.
+test-versions: setup
+	$(BIN)/python scripts/versions.py
 
 # The board driven through the tutorial's path in a real Chromium; it takes minutes and is not part of `make test` yet.
 test-browser: setup setup-browser

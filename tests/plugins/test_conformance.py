@@ -24,9 +24,9 @@ PLUGINS = (
     *sorted(p.name.replace("-", "_") for p in (Path(__file__).parents[2] / "plugins").glob("*-*")),
 )
 
-# The families that the kit's maker builds small; every claimed architecture is trained and merged in
-# test_family_runs.py, whatever its family.
-KIT_FAMILIES = ("baichuan2", "chatglm3", "deepseek-moe", "falcon", "gemma", "glm4", "granite", "internlm2", "llama")
+# Of each kind of architecture one is tested with every run (the lists of all are in test_families.py); `make test-long`
+# holds all families against the kit.
+OFTEN = ("baichuan2", "bloom", "exaone", "gemma3", "gpt2", "granite4", "kimi-linear", "llama4", "qwen3.5", "vicuna")
 
 
 def _made(base: type, **values: Any) -> type:
@@ -48,9 +48,8 @@ for _plugin in PLUGINS:
     ):
         globals()[_class.__name__] = _class
     for _family in _capabilities(_plugin, "plugtune_families"):
-        if _family.name in KIT_FAMILIES:
-            _class = _made(FamilyTests, plugin=_name, name=_family.name)
-            globals()[_class.__name__] = pytest.mark.e2e(_class)
+        _class = _made(FamilyTests, plugin=_name, name=_family.name)
+        globals()[_class.__name__] = (pytest.mark.e2e if _family.name in OFTEN else pytest.mark.long)(_class)
 
 Test_TemplateTests_contrib_templates_empty.skips = {  # type: ignore[name-defined]  # noqa: F821
     "test_something_ends_an_answer": "the empty template writes nothing but the texts of the messages"

@@ -39,7 +39,7 @@ class ModelEntry:
 
     Attributes:
         name: what a user types or picks, for example `Qwen2.5-0.5B-Instruct`.
-        size: parameters as people write them (`0.5B`).
+        size: parameters as people write them (`0.5B`); empty where its makers do not say.
         hub: repository id by hub name (`huggingface`, `modelscope`).
         chat: whether it was tuned for chat; a base model takes any template.
         template: the template it must be used with; empty for the family's default.
@@ -64,6 +64,7 @@ class ModelFamily:
         template: default template of its chat models.
         model_types: `model_type` values of config.json that it claims.
         architectures: `architectures` values that it claims where the model type alone does not decide.
+        like: for a family that claims nothing: model types of other families that its checkpoints have. Since API 1.1.
         blocks: dotted path of the list of decoder blocks in the native class.
         lora_targets: linear layers that are usually adapted; names inside a block.
         unadapted: linear layers that `--lora_target all` leaves as they are: routers, and layers whose kernels would
@@ -78,6 +79,7 @@ class ModelFamily:
             an empty reference, when transformers reads what is there.
         tiny: `make(folder: Path, model_type: str, seed: int) -> None`, writes a tiny random checkpoint in the original
             layout (see `plugtune.testkit.tiny`); empty when the general one does.
+        small: model type → config values that a tiny checkpoint of it needs beyond the kit's small ones.
         patches: callables applied to a loaded model, one reason each.
     """
 
@@ -89,6 +91,7 @@ class ModelFamily:
     template: str = ""
     model_types: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ()
+    like: tuple[str, ...] = ()
     blocks: str = "model.layers"
     lora_targets: tuple[str, ...] = ()
     unadapted: tuple[str, ...] = ()
@@ -98,6 +101,7 @@ class ModelFamily:
     layout: Ref = ""
     tokenizer: Ref = ""
     tiny: Ref = ""
+    small: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     patches: tuple[Ref, ...] = ()
 
 

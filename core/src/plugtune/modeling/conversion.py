@@ -57,7 +57,9 @@ def transforms_of(layout: Layout) -> list[Any]:
     """Renames first, then fused modules, then the layout's own."""
     renames = [WeightRenaming(_pattern(old), _pattern(new)) for old, new in layout.renames]
     fused = [
-        WeightConverter([_pattern(item.original)], [_pattern(part) for part in item.native], [SplitFused(item)])
+        WeightConverter(
+            [_pattern(item.original)], [_pattern(part) for part in item.native], operations=[SplitFused(item)]
+        )
         for item in layout.fused
     ]
     return [*renames, *fused, *layout.conversions()]

@@ -16,6 +16,9 @@ from plugtune.capabilities import ModelEntry, ModelFamily
 
 COLUMNS = ("family", "name", "size", "kind", "template", "huggingface", "modelscope", "needs")
 
+STANDARD = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""The linear layers of a usual decoder block: attention and a gated MLP."""
+
 
 def read_models(path: Path) -> dict[str, tuple[ModelEntry, ...]]:
     """Checkpoints of a table by family, in the order of the file.

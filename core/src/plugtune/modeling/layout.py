@@ -163,7 +163,7 @@ class OriginalConfig:
         original = getattr(self, "_original", None)
         if original is None:
             return values
-        written = {key: value for key, value in original.items() if key not in ("auto_map", "_name_or_path")}
+        written = {key: value for key, value in original.items() if key not in NOT_WRITTEN}
         written |= {key: values[key] for key in ("quantization_config", "transformers_version") if key in values}
         if values.get("dtype"):
             written["torch_dtype"] = values["dtype"]
@@ -177,6 +177,9 @@ COMMON = (
     "initializer_range", "quantization_config",
 )  # fmt: skip
 """Config keys that mean the same in every layout."""
+
+NOT_WRITTEN = frozenset({"auto_map", "_name_or_path", "_commit_hash"})
+"""Keys that say where a config was read from."""
 
 
 @dataclass(frozen=True, slots=True)

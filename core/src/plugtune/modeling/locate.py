@@ -104,14 +104,18 @@ def _read_config(folder: Path) -> dict[str, Any]:
 def family_of(config: dict[str, Any], catalog: Catalog) -> ModelFamily | None:
     """The family that claims a config by its architectures, else by its model type.
 
+    A family that names model types claims architectures of those only: some types are read by the class of another
+    (an EXAONE saved by transformers says `LlamaForCausalLM`), and stay with their own family.
+
     Raises:
         RequestError: two families claim it.
     """
-    architectures = set(config.get("architectures") or [])
+    kind, architectures = config.get("model_type"), set(config.get("architectures") or [])
     families: list[ModelFamily] = catalog.all("family")
     by_architecture = [f for f in families if architectures & set(f.architectures)]
-    by_type = [f for f in families if config.get("model_type") in f.model_types]
-    claims = by_architecture or by_type
+    by_type = [f for f in families if kind in f.model_types]
+    surely = [f for f in by_architecture if kind in f.model_types or not f.model_types]
+    claims = surely or by_type or by_architecture
     if len(claims) > 1:
         raise RequestError(
             f"the model is claimed by the families {' and '.join(f.name for f in claims)}", where="config.json",

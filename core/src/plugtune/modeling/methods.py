@@ -42,20 +42,50 @@ EXPERT_PARTS = frozenset({"gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"}
 maps them to joint tensors), although shared experts and dense layers use them too."""
 
 
-def linear_names(model: Any, family: ModelFamily | None = None) -> list[str]:
-    """Last names of the linear layers that `all` stands for, sorted (`q_proj`, `up_proj` …).
-
-    Left out are the output head, what the family leaves alone, and parts of experts where experts are routed.
-    """
+def is_linear(module: Any) -> bool:
+    """Whether a module is a linear layer, GPT-2's way of writing one included."""
     import torch
     from transformers.pytorch_utils import Conv1D
 
+    return isinstance(module, torch.nn.Linear | Conv1D)
+
+
+def text_part(model: Any) -> str:
+    """Dotted path of the text model inside one that also sees or hears; empty for a model of text alone."""
+    config = getattr(model, "config", None)
+    if not hasattr(config, "get_text_config") or config.get_text_config(decoder=True) is config:
+        return ""
+    decoder = model.get_decoder()
+    return next(name for name, module in model.named_modules() if module is decoder)
+
+
+def blocks_path(model: Any, family: ModelFamily | None) -> str:
+    """Dotted path of the list of decoder blocks, in a model of text or of more."""
+    path, inside = family.blocks if family else "model.layers", text_part(model)
+    return f"{inside}.{path.rpartition('.')[2]}" if inside else path
+
+
+def outside_text(model: Any) -> list[Any]:
+    """Parameters that no text goes through: what sees and hears; none in a model of text alone."""
+    inside, head = text_part(model), model.get_output_embeddings()
+    used = {id(p) for p in head.parameters()} if head is not None else set()
+    return [p for n, p in model.named_parameters() if inside and not n.startswith(f"{inside}.") and id(p) not in used]
+
+
+def linear_names(model: Any, family: ModelFamily | None = None) -> list[str]:
+    """Last names of the linear layers that `all` stands for, sorted (`q_proj`, `up_proj` …).
+
+    Left out are the output head, what the family leaves alone, parts of experts where experts are routed, and what no
+    text goes through.
+    """
     head = model.get_output_embeddings()
-    names = set()
+    names, inside = set(), text_part(model)
     for name, module in model.named_modules():
+        if inside and not name.startswith(f"{inside}."):
+            continue
         last = name.rpartition(".")[2]
         # A layer in a list has a number for a name, which would match blocks too.
-        if isinstance(module, torch.nn.Linear | Conv1D) and module is not head and not last.isdigit():
+        if is_linear(module) and module is not head and not last.isdigit():
             names.add(last)
     experts = EXPERT_PARTS if any(is_expert(n, p) for n, p in model.named_parameters()) else frozenset()
     return sorted(names - {"lm_head", "score"} - set(family.unadapted if family else ()) - experts)

@@ -7,13 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from plugtune.errors import RequestError
-from plugtune.testkit.tiny import small_config
+from plugtune.testkit.tiny import CHATML, small_config
 
-CHATML = (
-    "{% for message in messages %}"
-    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
 CORPUS = ["The quick brown fox answers questions.", "user assistant system Hello world", "你好，我是一个助手。"]
 
 
@@ -55,8 +50,7 @@ def tiny_model(model_type: str, tokenizer: Any, seed: int = 0) -> Any:
     from transformers import AutoModelForCausalLM
 
     try:
-        # With room for the special tokens that some architectures' tokenizer classes add when they load it.
-        config = small_config(model_type, tokenizer, vocab_size=len(tokenizer) + 64)
+        config = small_config(model_type, tokenizer)
     except RequestError as error:
         raise UnknownModelType(model_type) from error
     if type(config) not in AutoModelForCausalLM._model_mapping:

@@ -18,7 +18,8 @@ from plugtune.templating.exported import store_template
 
 from plugtune_export_merged.adapter import Adapter, read_adapter
 from plugtune_export_merged.forms import AsItIs, Form, merged_form, native_form, original_form
-from plugtune_export_merged.weights import ShardWriter, base_shards, read_tensors
+from plugtune_export_merged.names import names_in
+from plugtune_export_merged.weights import ShardWriter, base_shards, read_tensors, tensor_names
 from plugtune_export_merged.whole import is_renamed, merge_whole
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -85,15 +86,19 @@ def _form(context: ExportContext, make: MakeForm) -> Form:
 def _write_weights(context: ExportContext, form: Form, folder: Path) -> tuple[list[str], int]:
     source = _plain_base(context, folder)
     adapters = [read_adapter(path) for path in context.adapters]
-    family = context.located.family
-    if not (family and family.layout) and is_renamed(context.located.model_type, adapters, base_shards(source)):
-        return merge_whole(context, folder)
+    family, called = context.located.family, dict[str, str]()
+    if not (family and family.layout):
+        held = tensor_names(base_shards(source))
+        called = names_in(held, {name for adapter in adapters for name in adapter.names})
+        if not called and is_renamed(context.located.model_type, adapters, held):
+            return merge_whole(context, folder)
     tied = bool(context.located.config.get("tie_word_embeddings"))
     wanted = DTYPES.get(context.dtype)
     writer = ShardWriter(folder, int(context.shard_bytes))
     seen: set[str] = set()
 
     def merge(name: str, tensor: torch.Tensor) -> torch.Tensor:
+        name = called.get(name, name)
         seen.add(name)
         for adapter in adapters:
             tensor = adapter.apply(name, tensor)

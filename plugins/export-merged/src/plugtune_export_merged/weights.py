@@ -30,6 +30,18 @@ def base_shards(folder: Path) -> list[Path]:
     return files
 
 
+def tensor_names(files: list[Path]) -> set[str]:
+    """Names of all tensors, from the files' headers."""
+    names: set[str] = set()
+    for file in files:
+        if file.suffix == ".bin":
+            names |= set(torch.load(file, map_location="meta", mmap=True, weights_only=True))
+            continue
+        with safe_open(file, framework="pt", device="cpu") as shard:
+            names |= set(shard.keys())
+    return names
+
+
 def read_tensors(files: list[Path]) -> Iterator[tuple[str, torch.Tensor]]:
     """(name, tensor) one by one; a tensor is read when it is its turn."""
     for file in files:

@@ -10,24 +10,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from plugtune.inference.export import ExportContext
-from safetensors import safe_open
 
 from plugtune_export_merged.adapter import Adapter
 
 
-def is_renamed(model_type: str, adapters: Iterable[Adapter], files: Iterable[Path]) -> bool:
+def is_renamed(model_type: str, adapters: Iterable[Adapter], held: set[str]) -> bool:
     """Whether transformers renames this type's tensors while loading, and the adapters change some of those.
 
     Older checkpoints (BLOOM, GPT-2) lack the first part of every name, which the library adds.
     """
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
-    wanted = {name for adapter in adapters for name in adapter.names} - {"lm_head.weight"}
-    held: set[str] = set()
-    for file in files:
-        with safe_open(file, framework="pt", device="cpu") as shard:
-            held |= set(shard.keys())
-    missing = wanted - held
+    missing = {name for adapter in adapters for name in adapter.names} - {"lm_head.weight"} - held
     shortened = all(name.partition(".")[2] in held for name in missing)
     return bool(missing) and (shortened or get_checkpoint_conversion_mapping(model_type) is not None)
 

@@ -23,12 +23,15 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             architectures=("BloomForCausalLM",),
             blocks="transformer.h",
             lora_targets=("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"),
+            packs=False,
         ),
         plugtune.ModelFamily(
             name="bloomz",
             summary="BLOOMZ (BLOOM architecture)",
             models=models["bloomz"],
+            like=("bloom",),
             blocks="transformer.h",
             lora_targets=("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"),
+            packs=False,
         ),
     ]

@@ -3,197 +3,112 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import plugtune
-from plugtune.modeling.entries import read_models
+from plugtune.modeling.entries import STANDARD, read_models
 
 HERE = Path(__file__).parent
 
-STANDARD = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+SHARING = {
+    # name: (makers' name, template, model types of the families that claim their checkpoints)
+    "vicuna": ("Vicuna", "vicuna", ("llama",)),
+    "zephyr": ("Zephyr", "zephyr", ("mistral", "mixtral")),
+    "openchat": ("OpenChat", "openchat", ("mistral", "llama")),
+    "solar": ("SOLAR", "solar", ("llama",)),
+    "breeze": ("Breeze", "breeze", ("mistral",)),
+    "xuanyuan": ("XuanYuan", "xuanyuan", ("llama",)),
+    "yayi": ("YaYi", "yayi", ("llama",)),
+    "opencoder": ("OpenCoder", "opencoder", ("llama",)),
+    "atom": ("Atom", "atom", ("llama",)),
+    "marco": ("Marco-o1", "marco", ("qwen2",)),
+    "vibethinker": ("VibeThinker", "qwen3", ("qwen2",)),
+    "skywork-o1": ("Skywork-o1 and OR1", "skywork_o1", ("llama", "qwen2")),
+    "sailor": ("Sailor", "sailor", ("qwen2",)),
+    "baichuan-m": ("Baichuan-M2 (and M1, with code of its repository)", "", ("qwen2",)),
+}
+
+OWN_CODE = {
+    # name: (makers' name, template, linear layers); their checkpoints come with code of their repositories
+    "index": ("Index 1.9B", "index", STANDARD),
+    "bluelm": ("BlueLM", "bluelm", STANDARD),
+    "orion": ("Orion", "orion", STANDARD),
+    "skywork": ("Skywork 13B", "", STANDARD),
+}
+
+DBRX_SMALL = {
+    "d_model": 32,
+    "n_heads": 4,
+    "n_layers": 2,
+    "attn_config": {"rope_theta": 1e4, "kv_n_heads": 2, "clip_qkv": 8.0},
+    "ffn_config": {"ffn_hidden_size": 16, "moe_num_experts": 4, "moe_top_k": 2},
+}
+
+CLAIMING: dict[str, dict[str, Any]] = {
+    "apertus": {
+        "summary": "Apertus",
+        "model_types": ("apertus",),
+        "architectures": ("ApertusForCausalLM",),
+        "lora_targets": ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"),
+    },
+    "arcee": {
+        "summary": "Arcee AFM",
+        "model_types": ("arcee",),
+        "architectures": ("ArceeForCausalLM",),
+        "lora_targets": ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"),
+    },
+    "dbrx": {
+        "summary": "DBRX; attention is adapted",
+        "template": "dbrx",
+        "model_types": ("dbrx",),
+        "architectures": ("DbrxForCausalLM",),
+        "blocks": "transformer.blocks",
+        "lora_targets": ("Wqkv", "out_proj"),
+        "unadapted": ("layer",),
+        "small": {"dbrx": DBRX_SMALL},
+    },
+    "jamba": {
+        "summary": "Jamba, attention between state spaces",
+        "model_types": ("jamba",),
+        "architectures": ("JambaForCausalLM",),
+        "lora_targets": STANDARD,
+        "unadapted": ("router",),
+        "packs": False,
+    },
+    "telechat": {
+        "summary": "TeleChat (code of its repository)",
+        "template": "telechat2",
+        "blocks": "transformer.h",
+        "lora_targets": ("query", "key_value", "dense", "gate_proj", "up_proj", "down_proj"),
+    },
+    "aeva": {
+        "summary": "Aeva (transformers has no release with its architecture yet)",
+        "template": "aeva",
+        "lora_targets": STANDARD,
+    },
+}
+"""What the others say of themselves, as `plugtune.ModelFamily` takes it."""
 
 
 @plugtune.hookimpl
 def plugtune_families() -> list[plugtune.ModelFamily]:
     """One family for each maker; those without claims share an architecture that another plugin claims."""
     models = read_models(HERE / "models.tsv")
-    return [
-        plugtune.ModelFamily(
-            name="vicuna",
-            summary="Vicuna (LLaMA architecture)",
-            models=models["vicuna"],
-            template="vicuna",
-            lora_targets=STANDARD,
-        ),
-        plugtune.ModelFamily(
-            name="zephyr",
-            summary="Zephyr (Mistral and Mixtral architectures)",
-            models=models["zephyr"],
-            template="zephyr",
-            lora_targets=STANDARD,
-        ),
-        plugtune.ModelFamily(
-            name="openchat",
-            summary="OpenChat (Mistral and LLaMA architectures)",
-            models=models["openchat"],
-            template="openchat",
-            lora_targets=STANDARD,
-        ),
-        plugtune.ModelFamily(
-            name="solar",
-            summary="SOLAR (LLaMA architecture)",
-            models=models["solar"],
-            template="solar",
-            lora_targets=STANDARD,
-        ),
-        plugtune.ModelFamily(
-            name="breeze",
-            summary="Breeze (Mistral architecture)",
-            models=models["breeze"],
-            template="breeze",
-            lora_targets=STANDARD,
-        ),
-        plugtune.ModelFamily(
-            name="xuanyuan",
-            summary="XuanYuan (LLaMA architecture)",
-            models=models["xuanyuan"],
-            template="xuanyuan",
-            lora_targets=STANDARD,
-        ),
-        plugtune.ModelFamily(
-            name="yayi",
-            summary="YaYi (LLaMA 2 architecture)",
-            models=models["yayi"],
-            template="yayi",
-            lora_targets=STANDARD,
-        ),
-        plugtune.ModelFamily(
-            name="opencoder",
-            summary="OpenCoder (LLaMA architecture)",
-            models=models["opencoder"],
-            template="opencoder",
-            lora_targets=STANDARD,
-        ),
-        plugtune.ModelFamily(
-            name="atom",
-            summary="Atom (LLaMA architecture)",
-            models=models["atom"],
-            template="atom",
-            lora_targets=STANDARD,
-        ),
-        plugtune.ModelFamily(
-            name="marco",
-            summary="Marco-o1 (Qwen2 architecture)",
-            models=models["marco"],
-            template="marco",
-            lora_targets=STANDARD,
-        ),
-        plugtune.ModelFamily(
-            name="vibethinker",
-            summary="VibeThinker (Qwen2 architecture)",
-            models=models["vibethinker"],
-            template="qwen3",
-            lora_targets=STANDARD,
-        ),
-        plugtune.ModelFamily(
-            name="skywork-o1",
-            summary="Skywork-o1 and OR1 (LLaMA and Qwen2 architectures)",
-            models=models["skywork-o1"],
-            template="skywork_o1",
-            lora_targets=STANDARD,
-        ),
-        plugtune.ModelFamily(
-            name="sailor",
-            summary="Sailor (Qwen2 architecture)",
-            models=models["sailor"],
-            template="sailor",
-            lora_targets=STANDARD,
-        ),
-        plugtune.ModelFamily(
-            name="baichuan-m",
-            summary="Baichuan-M2 (Qwen2 architecture) and M1 (code of its repository)",
-            models=models["baichuan-m"],
-            lora_targets=STANDARD,
-        ),
-        plugtune.ModelFamily(
-            name="aeva",
-            summary="Aeva (claimed by its architecture)",
-            models=models["aeva"],
-            template="aeva",
-            lora_targets=STANDARD,
-        ),
-        plugtune.ModelFamily(
-            name="apertus",
-            summary="Apertus",
-            models=models["apertus"],
-            model_types=("apertus",),
-            architectures=("ApertusForCausalLM",),
-            lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"),
-        ),
-        plugtune.ModelFamily(
-            name="arcee",
-            summary="Arcee AFM",
-            models=models["arcee"],
-            model_types=("arcee",),
-            architectures=("ArceeForCausalLM",),
-            lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"),
-        ),
-        plugtune.ModelFamily(
-            name="dbrx",
-            summary="DBRX; attention is adapted",
-            models=models["dbrx"],
-            template="dbrx",
-            model_types=("dbrx",),
-            architectures=("DbrxForCausalLM",),
-            blocks="transformer.blocks",
-            lora_targets=("Wqkv", "out_proj"),
-            unadapted=("layer",),
-        ),
-        plugtune.ModelFamily(
-            name="jamba",
-            summary="Jamba, attention between state spaces",
-            models=models["jamba"],
-            model_types=("jamba",),
-            architectures=("JambaForCausalLM",),
-            lora_targets=STANDARD,
-            unadapted=("router",),
-            packs=False,
-        ),
-        plugtune.ModelFamily(
-            name="telechat",
-            summary="TeleChat (code of its repository)",
-            models=models["telechat"],
-            template="telechat2",
-            blocks="transformer.h",
-            lora_targets=("query", "key_value", "dense", "gate_proj", "up_proj", "down_proj"),
-        ),
-        plugtune.ModelFamily(
-            name="index",
-            summary="Index 1.9B (code of its repository)",
-            models=models["index"],
-            template="index",
-            lora_targets=STANDARD,
-        ),
-        plugtune.ModelFamily(
-            name="bluelm",
-            summary="BlueLM (code of its repository)",
-            models=models["bluelm"],
-            template="bluelm",
-            lora_targets=STANDARD,
-        ),
-        plugtune.ModelFamily(
-            name="orion",
-            summary="Orion (code of its repository)",
-            models=models["orion"],
-            template="orion",
-            lora_targets=STANDARD,
-        ),
-        plugtune.ModelFamily(
-            name="skywork",
-            summary="Skywork 13B (code of its repository)",
-            models=models["skywork"],
-            lora_targets=STANDARD,
-        ),
-    ]
+    tables = CLAIMING | {
+        name: {
+            "summary": f"{maker} ({' and '.join(like)} architecture)",
+            "template": template,
+            "like": like,
+            "lora_targets": STANDARD,
+        }
+        for name, (maker, template, like) in SHARING.items()
+    }
+    tables |= {
+        name: {"summary": f"{maker} (code of its repository)", "template": template, "lora_targets": layers}
+        for name, (maker, template, layers) in OWN_CODE.items()
+    }
+    return [plugtune.ModelFamily(name=name, models=models[name], **tables[name]) for name in models]
 
 
 @plugtune.hookimpl

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import plugtune
-from plugtune.modeling.entries import read_models
+from plugtune.modeling.entries import STANDARD, read_models
 
 HERE = Path(__file__).parent
-
-STANDARD = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 LATENT = (
     "q_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
@@ -27,6 +25,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             summary="DeepSeek LLM, Coder and Math (LLaMA architecture)",
             models=models["deepseek"],
             template="deepseek",
+            like=("llama",),
             lora_targets=STANDARD,
         ),
         plugtune.ModelFamily(
@@ -54,6 +53,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             summary="R1 distilled into Qwen and LLaMA (their architectures)",
             models=models["deepseek-distill"],
             template="deepseekr1",
+            like=("qwen2", "llama", "qwen3"),
             lora_targets=STANDARD,
         ),
     ]

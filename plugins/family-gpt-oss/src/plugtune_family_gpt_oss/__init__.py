@@ -24,6 +24,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             architectures=("GptOssForCausalLM",),
             lora_targets=("q_proj", "k_proj", "v_proj", "o_proj"),
             unadapted=("router",),
+            packs=False,
         ),
     ]
 

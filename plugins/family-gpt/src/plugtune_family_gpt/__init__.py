@@ -34,6 +34,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             blocks="transformer.h",
             lora_targets=("q_proj", "k_proj", "v_proj", "out_proj", "c_fc", "c_proj"),
             packs=False,
+            small={"gpt_neo": {"attention_types": [[["global", "local"], 1]]}},
         ),
         plugtune.ModelFamily(
             name="gpt-j",

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import plugtune
-from plugtune.modeling.entries import read_models
+from plugtune.modeling.entries import STANDARD, read_models
 
 HERE = Path(__file__).parent
-
-STANDARD = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 LATENT = (
     "q_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
@@ -27,6 +25,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             summary="Moonlight (DeepSeek V3 architecture)",
             models=models["moonlight"],
             template="moonlight",
+            like=("deepseek_v3",),
             lora_targets=LATENT,
             unadapted=("gate",),
         ),
@@ -52,6 +51,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             summary="Kimi-Dev (Qwen2 architecture)",
             models=models["kimi-dev"],
             template="qwen",
+            like=("qwen2",),
             lora_targets=STANDARD,
         ),
     ]

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import plugtune
-from plugtune.modeling.entries import read_models
+from plugtune.modeling.entries import STANDARD, read_models
 
 HERE = Path(__file__).parent
-
-STANDARD = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 @plugtune.hookimpl
@@ -40,6 +38,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             summary="LLaMA tuned by NVIDIA (LLaMA architecture)",
             models=models["llama-nemotron"],
             template="llama3",
+            like=("llama",),
             lora_targets=STANDARD,
         ),
     ]

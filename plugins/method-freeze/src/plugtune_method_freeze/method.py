@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from plugtune import RequestError
-from plugtune.modeling.methods import MethodContext, trained_in_fp32
+from plugtune.modeling.methods import MethodContext, blocks_path, trained_in_fp32
 
 
 def prepare(model: Any, context: MethodContext) -> Any:
@@ -14,7 +14,7 @@ def prepare(model: Any, context: MethodContext) -> Any:
     Raises:
         RequestError: there are fewer blocks than asked for, or a module name matches nothing.
     """
-    path = context.family.blocks if context.family else "model.layers"
+    path = blocks_path(model, context.family)
     blocks = list(model.get_submodule(path))
     wanted = context.options.freeze_trainable_layers
     if not 0 < abs(wanted) <= len(blocks):
