@@ -52,7 +52,7 @@ def is_linear(module: Any) -> bool:
 
 def text_part(model: Any) -> str:
     """Dotted path of the text model inside one that also sees or hears; empty for a model of text alone."""
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if not hasattr(config, "get_text_config") or config.get_text_config(decoder=True) is config:
         return ""
     decoder = model.get_decoder()

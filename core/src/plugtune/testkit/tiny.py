@@ -153,12 +153,12 @@ def small_config(model_type: str, tokenizer: Any, **values: Any) -> Any:
     return _small(kind, names, values)
 
 
-def _small(kind: type[Any], names: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
+def _small(kind: type[Any], names: dict[str, Any], values: dict[str, Any]) -> Any:
     usual = kind()
-    small = SMALL | dict(names) | dict(values)
+    small = SMALL | names | values
     known = usual.to_dict()
     if known.get("index_topk"):  # the index is computed from the queries' low-rank form
-        small |= {"q_lora_rank": 16} | values
+        small |= {"q_lora_rank": 16, **values}
     if known.get("qk_rope_head_dim"):  # latent attention rotates a part of the head, and has a key for every head
         small |= {"head_dim": SMALL["qk_rope_head_dim"], "num_key_value_heads": SMALL["num_attention_heads"]} | values
     if known.get("layer_types"):  # one layer of each kind, in the order in which they first stand
