@@ -66,8 +66,10 @@ docs: setup
 	$(BIN)/python scripts/reference.py
 	$(BIN)/python -m mkdocs build --strict --quiet
 
+# Every benchmark beside LLaMA-Factory and trl, then docs/benchmarks.md: some 45 minutes on 2 idle cores; goes on where
+# it was stopped. `make bench BENCH="--only sft_defaults dpo"`, `BENCH=--plan`, `BENCH=--big`, `BENCH=--fresh`.
 bench: setup
-	$(BIN)/python bench/startup.py
+	$(BIN)/python bench/all.py $(BENCH)
 
 # Our training step against the plain padded one, by processor time; ends with status 1 on a regression.
 bench-quick: setup

@@ -1,6 +1,6 @@
 """Merging a LoRA adapter into a bf16 model of some gigabytes: `plugtune export` against peft, taking turns.
 
-    python bench/merge.py [--gigabytes 3] [--rounds 1] [--no-peer] [--json FILE]
+    python bench/merge.py [--gigabytes 3 12] [--rounds 1] [--no-peer] [--json FILE]
 
 The model is a LLaMA with random weights, written shard by shard so that making it needs little memory too. Figures:
 wall and processor time of whole processes and the largest resident memory (of it, pages of the mapped input can be
@@ -12,17 +12,16 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import statistics
-import subprocess
+import shutil
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from peers import environment, smollm2
+from processes import Spent, spend
+from record import OURS, Measurement, Result, provenance
+from report import lines
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -53,8 +52,6 @@ def layer_shapes() -> dict[str, tuple[int, int]]:
 
 def make_model(folder: Path, gigabytes: float) -> int:
     """Write the checkpoint; returns its number of blocks."""
-    import shutil
-
     shapes = layer_shapes()
     block = 2 * (sum(math.prod(s) for s in shapes.values()) + 2 * HIDDEN)
     layers = max(1, round((gigabytes * 1e9 - 2 * 2 * VOCABULARY * HIDDEN) / block))
@@ -116,17 +113,6 @@ def make_adapter(folder: Path, base: Path, layers: int) -> None:
     (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
-def measured(command: list[str]) -> dict[str, float]:
-    """Run a process; wall and processor seconds, largest resident memory in MB."""
-    started = time.perf_counter()
-    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise RuntimeError(f"{command[:4]} ended with {status}")
-    cpu = usage.ru_utime + usage.ru_stime
-    return {"wall_s": time.perf_counter() - started, "cpu_s": cpu, "peak_mb": usage.ru_maxrss / 1024}
-
-
 def tensors_equal(one: Path, two: Path) -> bool:
     """Whether two checkpoints hold the same tensors, bit by bit."""
     where = [{k: f for f in folder.glob("*.safetensors") for k in safe_open(f, "pt").keys()} for folder in (one, two)]  # noqa: SIM118
@@ -139,42 +125,62 @@ def tensors_equal(one: Path, two: Path) -> bool:
     return True
 
 
-def compare(folder: Path, gigabytes: float, rounds: int, peer: bool) -> dict[str, Any]:
-    """The sides in turns."""
+def compare(folder: Path, gigabytes: float, rounds: int, peer: bool) -> list[Measurement]:
+    """The sides in turns, on a model of a size."""
     base, adapter = folder / "base", folder / "adapter"
     make_adapter(adapter, base, make_model(base, gigabytes))
-    ours, theirs = folder / "ours", folder / "peft"
+    places = {OURS: folder / "ours", **({"peft": folder / "peft"} if peer else {})}
     commands = {
-        "plugtune": [sys.executable, "-m", "plugtune", "export", "--model_name_or_path", str(base),
-                     "--adapter_name_or_path", str(adapter), "--export_dir", str(ours), "--export_size", "1"],
-        **({"peft": [sys.executable, "-c", PEFT, str(base), str(adapter), str(theirs)]} if peer else {}),
+        OURS: [sys.executable, "-m", "plugtune", "export", "--model_name_or_path", str(base),
+               "--adapter_name_or_path", str(adapter), "--export_dir", str(places[OURS]), "--export_size", "1"],
+        "peft": [sys.executable, "-c", PEFT, str(base), str(adapter), str(folder / "peft")],
     }  # fmt: skip
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
+    runs: dict[str, list[Spent]] = {side: [] for side in places}
     for _ in range(rounds):
-        for name, command in commands.items():
-            subprocess.run(["rm", "-rf", str(ours if name == "plugtune" else theirs)], check=True)
-            runs[name].append(measured(command))
-    median = {n: {k: statistics.median(run[k] for run in side) for k in side[0]} for n, side in runs.items()}
-    for name, figures in median.items():
-        print(f"{gigabytes:g} GB  {name:9} {figures['wall_s']:6.1f} s  cpu {figures['cpu_s']:6.1f} s  "
-              f"{figures['peak_mb']:6.0f} MB", flush=True)  # fmt: skip
-    same = tensors_equal(ours, theirs) if peer else None
-    print(f"tensors equal to the bit: {same}")
-    return {"gigabytes": gigabytes, "median": median, "equal": same}
+        for side, place in places.items():
+            shutil.rmtree(place, ignore_errors=True)
+            runs[side].append(spend(commands[side], environment()))
+    shard = max(file.stat().st_size for file in base.glob("*.safetensors")) / 1e6
+    same = (f"tensors equal to the bit: {'yes' if tensors_equal(*places.values()) else 'NO'}",) if peer else ()
+    notes = (f"largest shard of the input {shard:,.0f} MB", *same)
+    peaks = {side: [run.peak_mb for run in every] for side, every in runs.items()}
+    title = f"Merging LoRA into {gigabytes:g} GB of bf16"
+    return [
+        Measurement(title, unit, "lower", {s: [getattr(r, field) for r in e] for s, e in runs.items()}, peaks, notes)
+        for field, unit in (("wall_s", "seconds"), ("cpu_s", "processor seconds"))
+    ]
+
+
+def fits(gigabytes: float) -> bool:
+    """Whether peft, which holds the whole model, has the memory for it, with a quarter to spare."""
+    from plugtune.modeling.memory import available_memory
+
+    return 1.25 * gigabytes * 1e9 + 1e9 < available_memory()
 
 
 def main() -> None:
     """Measure and print; `--json FILE` keeps the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gigabytes", type=float, default=3)
+    parser.add_argument("--gigabytes", type=float, nargs="+", default=[3])
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--no-peer", action="store_true")
-    parser.add_argument("--json")
+    parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        figures = compare(Path(folder), args.gigabytes, args.rounds, not args.no_peer)
-    if args.json:
-        Path(args.json).write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    found: list[Measurement] = []
+    for gigabytes in args.gigabytes:
+        with tempfile.TemporaryDirectory() as folder:
+            needed, free = 3.2e9 * gigabytes, shutil.disk_usage(folder).free
+            if needed > free:
+                print(f"{gigabytes:g} GB left out: {needed / 1e9:.0f} GB of disk needed in {folder}, "
+                      f"{free / 1e9:.0f} free", file=sys.stderr)  # fmt: skip
+                continue
+            peer = not args.no_peer and fits(gigabytes)
+            measured = compare(Path(folder), gigabytes, args.rounds, peer)
+        found += measured
+        for measurement in measured:
+            print("\n".join(lines(measurement)), flush=True)
+        if args.json:
+            Result("merge", provenance(), tuple(found)).write(args.json)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,9 +61,13 @@ def smollm2() -> Path:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a measured process: two threads that do not spin, no GPU, no network."""
+    """The environment of a measured process: threads that do not spin, no GPU, no network, a start that is known.
+
+    `PLUGTUNE_BENCH_THREADS` says how many threads; as many as there are cores when left out.
+    """
+    threads = os.environ.get("PLUGTUNE_BENCH_THREADS") or str(os.cpu_count() or 1)
     return {
-        **os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE", "CUDA_VISIBLE_DEVICES": "",
-        "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "WANDB_DISABLED": "true", "TOKENIZERS_PARALLELISM": "false",
-        "DISABLE_VERSION_CHECK": "1", **more,
+        **os.environ, "OMP_NUM_THREADS": threads, "PLUGTUNE_BENCH_STARTED": repr(time.time()),
+        "OMP_WAIT_POLICY": "PASSIVE", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1",
+        "WANDB_DISABLED": "true", "TOKENIZERS_PARALLELISM": "false", "DISABLE_VERSION_CHECK": "1", **more,
     }  # fmt: skip

@@ -1,6 +1,6 @@
 """The quick form: our training step against the plain padded one on a small model, by processor time; under a minute.
 
-    python bench/quick.py [--least 1.3]
+    python bench/quick.py [--least 1.3] [--json FILE]
 
 Ends with status 1 when the ratio falls below `--least`, so that a regression is noticed; the figures are printed. Both
 paths train the same rows in the same order, taking turns, and must end with the same losses.
@@ -11,20 +11,22 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from data_prep import make_rows
 from peers import environment
-from sft import HERE, OURS
+from processes import spend
+from record import OURS, Measurement, Result, provenance
+from report import lines
+from rows import make_rows, write_rows
 
 STEPS, BATCH, ROUNDS = 5, 4, 3
+HERE = Path(__file__).resolve().parent
 
 
-def make_model(folder: Path) -> None:
+def make_model(folder: Path, vocabulary: int = 16000) -> None:
     """A small LLaMA with a vocabulary that weighs as it does in real models, and a tokenizer trained on the rows."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -43,50 +45,72 @@ def make_model(folder: Path) -> None:
     ).save_pretrained(folder)
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=16000, hidden_size=256, intermediate_size=704, num_hidden_layers=6, num_attention_heads=4,
+        vocab_size=vocabulary, hidden_size=256, intermediate_size=704, num_hidden_layers=6, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=1024,
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(folder)
 
 
-def run(folder: Path, plain: bool) -> dict[str, Any]:
-    """One run of a side."""
+RUN = """
+import json, sys
+sys.path.insert(0, sys.argv[2])
+import plugtune
+from plugtune.options.reader import read_request
+from plugtune.plugins.host import PluginHost
+from plugtune.training.run import run_training
+from stepclock import StepClock
+for job, answer in json.load(open(sys.argv[1])):
+    class Clock:
+        @plugtune.hookimpl
+        def plugtune_callbacks(self, plan):
+            return [StepClock(answer)]
+    host = PluginHost().load()
+    host.manager.register(Clock(), name="step-clock")
+    run_training(read_request([f"{k}={v}" for k, v in job.items()]), host)
+"""
+"""All runs one after another in one process: importing the libraries takes longer than a run."""
+
+
+def run_all(folder: Path) -> dict[bool, list[dict[str, Any]]]:
+    """The runs of both paths, taking turns."""
     job = {
         "model_name_or_path": str(folder / "model"), "stage": "sft", "do_train": True, "dataset": "rows",
         "dataset_dir": str(folder), "template": "chatml", "cutoff_len": 512, "disable_shuffling": True,
         "per_device_train_batch_size": BATCH, "max_steps": STEPS, "learning_rate": 1e-4, "logging_steps": 1,
         "lr_scheduler_type": "constant", "save_strategy": "no", "overwrite_output_dir": True, "bf16": False,
-        "finetuning_type": "lora", "output_dir": str(folder / "out"), "plain_loss": plain,
-        "disable_gradient_checkpointing": True,
+        "finetuning_type": "lora", "output_dir": str(folder / "out"), "disable_gradient_checkpointing": True,
     }  # fmt: skip
-    path, answer = folder / "job.json", folder / "answer.json"
-    path.write_text(json.dumps(job), encoding="utf-8")
+    turns = [(plain, folder / f"answer-{turn}-{plain}.json") for turn in range(ROUNDS) for plain in (False, True)]
+    jobs = [({**job, "plain_loss": plain}, str(answer)) for plain, answer in turns]
+    (folder / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
     env = environment(PLUGTUNE_CACHE_DIR=str(folder / "cache"), OMP_NUM_THREADS="1")
-    subprocess.run([sys.executable, "-c", OURS, str(path), str(answer), str(HERE)], env=env, check=True,
-                   stdout=subprocess.DEVNULL)  # fmt: skip
-    return dict(json.loads(answer.read_text(encoding="utf-8")))
+    spend([sys.executable, "-c", RUN, str(folder / "jobs.json"), str(HERE)], env)
+    runs: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
+    for plain, answer in turns:
+        runs[plain].append(json.loads(answer.read_text(encoding="utf-8")))
+    return runs
 
 
 def main() -> int:
     """Measure, print, and judge the ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--least", type=float, default=1.3)
+    parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_model(folder / "model")
-        rows = [{k: v for k, v in row.items() if k != "history"} for row in make_rows(BATCH * STEPS)]
-        (folder / "rows.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
-        (folder / "dataset_info.json").write_text(json.dumps({"rows": {"file_name": "rows.json"}}), encoding="utf-8")
-        runs: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
-        for _ in range(ROUNDS):
-            for plain in (False, True):
-                runs[plain].append(run(folder, plain))
-    seconds = {plain: statistics.median(sum(r["cpu_s"][1:]) for r in side) for plain, side in runs.items()}
+        write_rows(folder, [{k: v for k, v in row.items() if k != "history"} for row in make_rows(BATCH * STEPS)])
+        runs = run_all(folder)
+    seconds = {plain: [sum(r["cpu_s"][1:]) for r in side] for plain, side in runs.items()}
     apart = max(abs(a - b) for a, b in zip(runs[False][0]["losses"], runs[True][0]["losses"], strict=True))
-    ratio = seconds[True] / seconds[False]
-    print(f"plain path {seconds[True]:.2f} s, ours {seconds[False]:.2f} s of processor time: {ratio:.2f} times as fast")
-    print(f"losses within {apart:.1e}")
+    sides = {OURS: seconds[False], "plain padded path": seconds[True]}
+    found = Measurement("SFT, LoRA, fp32, a small model", "processor seconds", "lower", sides,
+                        notes=(f"losses within {apart:.1e}",))  # fmt: skip
+    print("\n".join(lines(found)))
+    if args.json:
+        Result("quick", provenance(), (found,)).write(args.json)
+    ratio = statistics.median(seconds[True]) / statistics.median(seconds[False])
     if ratio < args.least or apart > 1e-4:
         print(f"this is a regression: at least {args.least} times and losses within 1e-4 are expected", file=sys.stderr)
         return 1

@@ -1,15 +1,20 @@
-"""Start-up with 200 plugins: processor time of whole `plugtune` processes, medians of seven. `make bench`"""
+"""Start-up with 200 plugins: processor time of whole `plugtune` processes, seven of each.
+
+python bench/startup.py [--json FILE]
+"""
 
 from __future__ import annotations
 
+import argparse
 import compileall
-import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from record import Measurement, Result, provenance
+from report import lines
 
 COUNT, RUNS = 200, 7
 CODE = """
@@ -48,26 +53,29 @@ def cpu_ms(arguments: list[str], env: dict[str, str]) -> float:
 
 
 def main() -> None:
-    """Measure and print a table; `--json FILE` keeps the figures."""
+    """Measure and print; `--json FILE` keeps the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         site, cache = Path(folder) / "site", Path(folder) / "cache"
         install(site)
         env = {**os.environ, "PYTHONPATH": str(site), "PLUGTUNE_CACHE_DIR": str(cache)}
         program = ["-m", "plugtune"]
-        figures = {"plugtune list, 200 new plugins": cpu_ms([*program, "list"], env)}
+        figures = {"plugtune list, 200 new plugins": [cpu_ms([*program, "list"], env)]}
         install(site, range(COUNT, COUNT + 1))
-        figures["plugtune list, one new plugin"] = cpu_ms([*program, "list"], env)
+        figures["plugtune list, one new plugin"] = [cpu_ms([*program, "list"], env)]
         commands = {
             "plugtune --help": [*program, "--help"], "plugtune list": [*program, "list"],
             "plugtune plugins": [*program, "plugins"], "plugtune train --help": [*program, "train", "--help"],
             "python -c pass": ["-c", "pass"], "python -c 'import click'": ["-c", "import click"],
         }  # fmt: skip
         for name, arguments in commands.items():
-            figures[name] = statistics.median(cpu_ms(arguments, env) for _ in range(RUNS))
-    for name, value in figures.items():
-        print(f"{name:30} {value:7.1f} ms of processor time")
-    if "--json" in sys.argv:
-        Path(sys.argv[sys.argv.index("--json") + 1]).write_text(json.dumps(figures, indent=1), encoding="utf-8")
+            figures[name] = [cpu_ms(arguments, env) for _ in range(RUNS)]
+    found = Measurement("Start-up with 200 plugins", "ms of processor time", "lower", figures)
+    print("\n".join(lines(found)))
+    if args.json:
+        Result("startup", provenance(), (found,)).write(args.json)
 
 
 if __name__ == "__main__":
