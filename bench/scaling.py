@@ -92,7 +92,7 @@ def memory(a: Assumed, rows: int) -> dict[str, float]:
         f"activations kept, {rows} rows of {a.row} (one bf16 hidden state a block)": 2.0 * a.blocks * a.hidden * a.row
         * rows,
         "one block recomputed (34 bytes a hidden value, arXiv:2205.05198)": 34.0 * a.hidden * a.row * rows,
-        "logits of a chunk (2^24, fp32, with gradients)": 8.0 * 2**24,
+        "logits of all rows at once in fp32, with gradients (FSDP2 forms no chunks)": 8.0 * a.words * a.row * rows,
     }  # fmt: skip
 
 

@@ -15,8 +15,8 @@ class Clock:
     @plugtune.hookimpl
     def plugtune_callbacks(self, plan):
         from stepclock import StepClock
-        from plugtune.training import reference
-        compute = reference._compute
+        from plugtune.training import reference_numbers
+        compute = reference_numbers._compute
         def timed(*args):
             wall, cpu = time.perf_counter(), time.process_time()
             try:
@@ -24,7 +24,7 @@ class Clock:
             finally:
                 before["reference_wall_s"] += time.perf_counter() - wall
                 before["reference_cpu_s"] += time.process_time() - cpu
-        reference._compute = timed
+        reference_numbers._compute = timed
         clock = StepClock(sys.argv[2])
         clock.more = before
         return [clock]
