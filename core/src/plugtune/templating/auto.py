@@ -24,6 +24,15 @@ MASKS = 2
 """Counts up whenever masks are found in another way; part of the digest."""
 
 
+def no_own_template(usual: str = "") -> RequestError:
+    """The error of template auto on a tokenizer without a chat template; `usual` is the one of the model's family."""
+    return RequestError(
+        "this tokenizer has no chat template of its own", where="template",
+        fix="name one with --template (plugtune list templates)"
+        + (f"; chat models of its family use {usual}" if usual else ""),
+    )  # fmt: skip
+
+
 class TokenizerTemplate:
     """Implements `templating.api.TemplateOnTokenizer` for a tokenizer's own Jinja template."""
 
@@ -31,10 +40,7 @@ class TokenizerTemplate:
 
     def __init__(self, tokenizer: Any, *, enable_thinking: bool = True, default_system: str | None = None) -> None:
         if not getattr(tokenizer, "chat_template", None):
-            raise RequestError(
-                "this tokenizer has no chat template of its own", where="template",
-                fix="name one with --template (plugtune list templates)",
-            )  # fmt: skip
+            raise no_own_template()
         self.tokenizer, self.enable_thinking, self.default_system = tokenizer, enable_thinking, default_system
         parts = [MASKS, tokenizer.chat_template, enable_thinking, default_system, vocabulary_digest(tokenizer)]
         self.digest = hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()

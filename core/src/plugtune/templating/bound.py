@@ -47,11 +47,7 @@ class BoundTemplate:
     def _token(self, text: str) -> int:
         vocabulary = self.tokenizer.get_vocab()
         if text not in vocabulary:
-            raise RequestError(
-                f"template {self.name!r} needs the token {text!r}, which this tokenizer does not have",
-                where="template",
-                fix=f"choose the model's own template (auto), or add it with --add_special_tokens '{text}'",
-            )  # fmt: skip
+            raise no_token(self.name, text)
         return int(vocabulary[text])
 
     @property
@@ -133,6 +129,14 @@ class BoundTemplate:
     def chat_template_note(self) -> str:
         """What `chat_template` cannot do although the template can; empty when it is equal in everything."""
         return exported_template(self).note
+
+
+def no_token(name: str, text: str) -> RequestError:
+    """The error of a template whose token a tokenizer does not have."""
+    return RequestError(
+        f"template {name!r} needs the token {text!r}, which this tokenizer does not have", where="template",
+        fix=f"choose the model's own template (auto), or add it with --add_special_tokens '{text}'",
+    )  # fmt: skip
 
 
 def is_special(piece: Piece) -> bool:

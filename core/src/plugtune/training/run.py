@@ -78,11 +78,13 @@ def _agree(plan: Plan, world: World) -> None:
 def _check_names(run: Run) -> None:
     """The template, the data sets and the rows of small files: mistakes that need no library to be seen."""
     from plugtune.data.precheck import precheck
-    from plugtune.templating.choose import find
+    from plugtune.templating.choose import AUTO, find
+    from plugtune.templating.precheck import check_template
 
     data = run.plan.data
-    if data.template != "auto" and run.plan.stage.rows != "document":
-        find(data.template, run.host.catalog)
+    if run.plan.stage.rows != "document":
+        named = None if data.template == AUTO else find(data.template, run.host.catalog)
+        check_template(named, run.located, run.plan.model)
     if not data.tokenized_path:
         precheck(data, run.host.catalog, run.plan.stage.rows, run.plan.model.hub)
 
