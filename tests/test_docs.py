@@ -52,9 +52,12 @@ PAGES = sorted(
 )
 
 
+# Pages whose plugins are trained, exported or made by the kit take minutes; the others run with every `make test`.
+SLOW = ("family.md", "stage.md", "exporter.md", "template.md")
+
+
 @pytest.mark.e2e
-@pytest.mark.long
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [pytest.param(p, marks=pytest.mark.long) if p.endswith(SLOW) else p for p in PAGES])
 def test_the_commands_of_a_page_run_one_after_another(page, tmp_path):
     binaries = tmp_path / "bin"
     binaries.mkdir()

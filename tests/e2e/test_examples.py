@@ -79,8 +79,10 @@ def test_every_row_of_every_export_is_accounted_for_and_masked(company, data, na
     assert "left out: the call is private" in shown
 
 
-def test_its_own_tests_pass_on_the_wheel(company, tmp_path):
-    tests = ROOT / "docs" / "examples" / "call-centre" / "tests"
+@pytest.mark.parametrize("name", ["call-centre", "hooks"])
+def test_its_own_tests_pass_on_the_wheel(company, tmp_path, name):
+    company.install(ROOT / "docs" / "examples" / name)
+    tests = ROOT / "docs" / "examples" / name / "tests"
     done = company.run(
         "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, tests, cwd=tmp_path
     )

@@ -14,6 +14,7 @@ from plugtune.testkit import (
     FormatTests,
     HubTests,
     MethodTests,
+    OptimizerTests,
     PluginTests,
     StageTests,
     TemplateTests,
@@ -131,3 +132,8 @@ class TestFreeze(MethodTests):
 @pytest.mark.e2e
 class TestMerged(ExporterTests):
     plugin, name = "export-merged", "merged"
+
+
+@pytest.mark.e2e
+class TestMuon(OptimizerTests):
+    plugin, name = "optim-extra", "muon"

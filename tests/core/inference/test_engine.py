@@ -180,8 +180,27 @@ def test_answers_and_streams_are_the_same_text(engine):
     talks = [Conversation((Message("user", text),)) for text in ("Hello there", "你好")]
     options = GenerationOptions(do_sample=False, max_new_tokens=20)
     assert engine.answer(talks, options) == ["".join(engine.stream(talk, options)) for talk in talks]
-    beams = GenerationOptions(do_sample=False, max_new_tokens=5, num_beams=2)
-    assert len(engine.answer(talks, beams)) == 2
+
+
+@pytest.mark.parametrize("penalty", [1.0, -2.0])
+def test_beam_search_equals_generate_on_each_prompt_alone(engine, model, tokenizer, monkeypatch, penalty):
+    monkeypatch.setattr("plugtune.inference.engine.BEAM_ROWS", 2)  # prompts of one batch have other lengths
+    options = GenerationOptions(do_sample=False, max_new_tokens=9, num_beams=3, length_penalty=penalty)
+    settings = {"num_beams": 3, "length_penalty": penalty, "eos_token_id": tokenizer.eos_token_id}
+    found = [alone(model, prompt, 9, **settings) for prompt in PROMPTS]
+    assert found != [alone(model, prompt, 9, eos_token_id=tokenizer.eos_token_id) for prompt in PROMPTS]
+    assert engine.complete(PROMPTS, options) == [tokenizer.decode(ids, skip_special_tokens=True) for ids in found]
+    talk = Conversation((Message("user", "Hello there"),))
+    assert "".join(engine.stream(talk, options)) == engine.answer([talk], options)[0]
+    bare = Engine(model, tokenizer, None)
+    assert bare.complete(PROMPTS, options) == engine.complete(PROMPTS, options)
+
+
+def test_beams_that_are_sampled_are_the_same_for_the_same_seed(engine):
+    options = GenerationOptions(do_sample=True, temperature=1.5, max_new_tokens=9, num_beams=2)
+    first = engine.complete(PROMPTS, options, seed=3)
+    assert engine.complete(PROMPTS, options, seed=3) == first
+    assert engine.complete(PROMPTS, options, seed=4) != first
 
 
 def test_a_scheduler_answers_a_crowd_as_each_alone_and_in_order(engine, model):

@@ -19,6 +19,9 @@ from plugtune.inference.pieces import Piece
 from plugtune.inference.sampling import Sampling
 from plugtune.options.groups import GenerationOptions
 
+BEAM_ROWS = 8
+"""Prompts that beam search computes at once."""
+
 
 @dataclass(slots=True)
 class Engine:
@@ -43,8 +46,8 @@ class Engine:
             "max_new_tokens": options.max_new_tokens,
             "repetition_penalty": options.repetition_penalty,
             "num_beams": options.num_beams,
-            "eos_token_id": self.template.stop_token_ids(),
-            "pad_token_id": self.tokenizer.pad_token_id,
+            "eos_token_id": sorted(self.stop_ids()),
+            "pad_token_id": self.tokenizer.pad_token_id or 0,
             "use_cache": True,
         }
         if values["do_sample"]:
@@ -111,7 +114,7 @@ class Engine:
     ) -> list[str]:
         """Answers to prompts in token ids; answer number n is drawn with `seed + n`."""
         if options.num_beams > 1:
-            return self._beams(prompts, options)
+            return self._beams(prompts, options, seed)
         jobs = [
             self.job(prompt, Sampling.of(options, seed=None if seed is None else seed + number))
             for number, prompt in enumerate(prompts)
@@ -126,25 +129,38 @@ class Engine:
         """An answer piece by piece, as it is generated; closing the iterator ends it."""
         prompt = self.template.encode_prompt(conversation)
         if options.num_beams > 1:
-            yield from self._beams([prompt], options)
+            yield from self._beams([prompt], options, seed)
             return
         job = self.job(prompt, Sampling.of(options, seed=seed), adapter=adapter)
         for _, piece in self.run([job]):
             if piece.text:
                 yield piece.text
 
-    def _beams(self, prompts: Sequence[Sequence[int]], options: GenerationOptions) -> list[str]:
-        """Beam search, one left-padded batch."""
+    def _beams(
+        self, prompts: Sequence[Sequence[int]], options: GenerationOptions, seed: int | None = None
+    ) -> list[str]:
+        """Beam search by transformers, in left-padded batches of a few prompts: beams multiply their memory."""
         import torch
 
-        longest = max(map(len, prompts))
-        pad = self.tokenizer.pad_token_id
+        self.model.eval()
+        texts: list[str] = []
+        with torch.no_grad(), torch.random.fork_rng(enabled=seed is not None):
+            if seed is not None:
+                torch.manual_seed(seed)
+            for start in range(0, len(prompts), BEAM_ROWS):
+                ids, mask = self._padded(prompts[start : start + BEAM_ROWS])
+                output = self.model.generate(input_ids=ids, attention_mask=mask, **self.settings(options))
+                texts += [self._text(row[ids.shape[1] :].tolist(), options) for row in output]
+        return texts
+
+    def _padded(self, prompts: Sequence[Sequence[int]]) -> tuple[Any, Any]:
+        """Token ids and mask of prompts, `(rows, longest)` int64 each, padded on the left."""
+        import torch
+
+        longest, pad = max(map(len, prompts)), self.tokenizer.pad_token_id or 0
         ids = torch.tensor([[pad] * (longest - len(p)) + list(p) for p in prompts], device=self.model.device)
         mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=self.model.device)
-        self.model.eval()
-        with torch.no_grad():
-            output = self.model.generate(input_ids=ids, attention_mask=mask, **self.settings(options))
-        return [self._text(row[longest:].tolist(), options) for row in output]
+        return ids, mask
 
     def _text(self, ids: list[int], options: GenerationOptions) -> str:
         job = self.job([], Sampling.of(options))

@@ -22,12 +22,13 @@ _HOME = {
     "PluginTests": "plugin", "CapabilityTests": "base", "TemplateTests": "template", "FormatTests": "format",
     "StageTests": "stage", "MethodTests": "method", "ExporterTests": "exporter", "FamilyTests": "family",
     "HubTests": "others", "DatasetTests": "others", "CommandTests": "others", "SourceTests": "others",
+    "OptimizerTests": "optimizer", "HookTests": "hooks", "FilterTests": "hooks", "SecretTests": "hooks",
 }  # fmt: skip
 
 BY_KIND = {
     "template": "TemplateTests", "format": "FormatTests", "stage": "StageTests", "method": "MethodTests",
     "exporter": "ExporterTests", "family": "FamilyTests", "hub": "HubTests", "dataset": "DatasetTests",
-    "command": "CommandTests", "source": "SourceTests",
+    "command": "CommandTests", "source": "SourceTests", "optimizer": "OptimizerTests",
 }  # fmt: skip
 """Kind of capability → the base class of its tests."""
 
