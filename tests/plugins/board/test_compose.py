@@ -120,7 +120,7 @@ def test_several_devices_and_the_hub_are_chosen_through_the_environment_of_the_r
     composer: Any, form: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("USE_MODELSCOPE_HUB", raising=False)
-    env = composer.train(form | {"train.devices": ["3", "1"], "top.hub_name": "modelscope"}).env
+    env = composer.train(form | {"train.devices": ["3", "1"], "train.processes": 1, "top.hub_name": "modelscope"}).env
     assert env == {"CUDA_VISIBLE_DEVICES": "1,3", "NPROC_PER_NODE": "2", "USE_MODELSCOPE_HUB": "1"}
     monkeypatch.setenv("USE_MODELSCOPE_HUB", "1")
     assert composer.train(form).env == {"USE_MODELSCOPE_HUB": "0"}

@@ -92,7 +92,8 @@ class Composer:
             if not all(device.isdigit() for device in devices):
                 raise RequestError(f"devices {', '.join(devices)} are not numbers", where="train.devices")
             env["CUDA_VISIBLE_DEVICES"] = ",".join(sorted(devices, key=int))
-        count = int(values.get("train.processes") or 0) or len(devices)
+        # A process for each device that is ticked; the box of processes is for machines without devices.
+        count = len(devices) or int(values.get("train.processes") or 0)
         if count > 1:
             env["NPROC_PER_NODE"] = str(count)
         return env

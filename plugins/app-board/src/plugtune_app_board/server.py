@@ -64,6 +64,7 @@ def _listen(settings: Settings) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((settings.host, settings.port))
+        sock.listen(128)  # from now on visitors wait instead of being refused: the address is told before the loop runs
     except OSError as error:
         sock.close()
         raise RequestError(
