@@ -139,6 +139,7 @@ def _listen(make: Any, options: ServeOptions, what: str, sock: socket.socket | N
     made = protect(options)
 
     def ready() -> None:
+        sock.listen(128)  # whoever reads the address finds it open: the loop takes it over in a moment
         print(f"serving {what} on http://{shown}:{port}/v1", file=sys.stderr, flush=True)
         if made:
             print(f"note: others reach this address, so a key was made: --api_key {options.api_key}", file=sys.stderr)
