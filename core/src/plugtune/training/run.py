@@ -43,6 +43,8 @@ def start(request: Request, host: PluginHost, world: World | None = None, proces
     plan.family = located.family
     claim = f"plugin family {located.family.name}" if located.family else "transformers (no family plugin claims it)"
     plan.choose("model", located.folder, f"{located.model_type or 'gguf'}, loaded by {claim}")
+    if plan.optimizer is not None:
+        plan.choose("optimizer", plan.optimizer.name, f"turned on by {plan.optimizer.switch}")
     check_prequantized(plan, located.config)
     run = Run(host, plan, located, world)
     if processes is None or world.size > 1:
