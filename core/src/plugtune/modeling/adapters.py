@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -88,3 +88,31 @@ def changes_nothing(model: Any) -> bool:
         return bool(torch.equal(with_adapter, without))
     finally:
         model.train(was_training)
+
+
+def split_adapters(adapters: Sequence[Path], *, new: bool) -> tuple[list[Path], Path | None]:
+    """Adapters to merge, and the one to go on with: the last, unless a new one is wanted."""
+    if not adapters or new:
+        return list(adapters), None
+    return list(adapters[:-1]), adapters[-1]
+
+
+def open_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
+    """A trained adapter on a model.
+
+    Raises:
+        RequestError: the folder holds none, or it does not fit.
+    """
+    from peft import PeftModel
+
+    if not (folder / "adapter_config.json").is_file():
+        raise RequestError(
+            f"{folder} holds no adapter", where="adapter_name_or_path", why="there is no adapter_config.json"
+        )
+    try:
+        return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
+    except (RuntimeError, ValueError, KeyError, OSError) as error:
+        raise RequestError(
+            f"adapter {folder} does not fit the model", where="adapter_name_or_path", why=str(error).split("\n")[0],
+            fix="give the base model that it was trained on",
+        ) from error  # fmt: skip

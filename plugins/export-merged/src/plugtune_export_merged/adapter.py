@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,36 @@ class Adapter:
             if re.search(rf"(^|\.){pattern}(\.|$)", name):
                 alpha = value
         return float(alpha / (math.sqrt(rank) if self.config.get("use_rslora") else rank))
+
+
+def is_lora(folder: Path) -> bool:
+    """Whether a folder holds a LoRA adapter, which can be merged tensor by tensor; unreadable ones are judged later."""
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True
+    return config.get("peft_type") == "LORA"
+
+
+def trained_over_bits(folders: Sequence[Path]) -> str:
+    """What is to be known of adapters that were trained over a base quantized on loading; empty without such."""
+    found = []
+    for folder in folders:
+        try:
+            options = json.loads((folder / "run.json").read_text(encoding="utf-8"))["options"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        bits = next((group.get("quantization_bit") for group in options.values() if isinstance(group, dict)
+                     and group.get("quantization_bit")), None)  # fmt: skip
+        if bits:
+            found.append(f"{folder.name} ({bits} bits)")
+    if not found:
+        return ""
+    return (
+        f"trained over a quantized base and merged into the whole one: {', '.join(found)}; its answers can differ a "
+        "little from those in training, where the base was rounded (check with plugtune eval, or serve base and "
+        "adapter as they were trained, with --quantization_bit)"
+    )
 
 
 def read_adapter(folder: Path) -> Adapter:

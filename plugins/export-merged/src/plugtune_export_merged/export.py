@@ -16,7 +16,7 @@ from plugtune.modeling.layout import open_layout
 from plugtune.modeling.value_head import FILE as HEAD_FILE
 from plugtune.templating.exported import store_template
 
-from plugtune_export_merged.adapter import Adapter, read_adapter
+from plugtune_export_merged.adapter import Adapter, is_lora, read_adapter, trained_over_bits
 from plugtune_export_merged.forms import AsItIs, Form, merged_form, native_form, original_form
 from plugtune_export_merged.names import names_in
 from plugtune_export_merged.weights import ShardWriter, base_shards, read_tensors, tensor_names
@@ -73,7 +73,8 @@ def _export(context: ExportContext, make: MakeForm) -> ExportReport:
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
-    return ExportReport(target, files, total, tuple(text for text in (form.note, note) if text))
+    notes = (form.note, note, trained_over_bits(context.adapters))
+    return ExportReport(target, files, total, tuple(text for text in notes if text))
 
 
 def _form(context: ExportContext, make: MakeForm) -> Form:
@@ -85,8 +86,10 @@ def _form(context: ExportContext, make: MakeForm) -> Form:
 
 def _write_weights(context: ExportContext, form: Form, folder: Path) -> tuple[list[str], int]:
     source = _plain_base(context, folder)
-    adapters = [read_adapter(path) for path in context.adapters]
     family, called = context.located.family, dict[str, str]()
+    if not (family and family.layout) and not all(is_lora(path) for path in context.adapters):
+        return merge_whole(context, folder)
+    adapters = [read_adapter(path) for path in context.adapters]
     if not (family and family.layout):
         held = tensor_names(base_shards(source))
         called = names_in(held, {name for adapter in adapters for name in adapter.names})

@@ -1,7 +1,8 @@
 """Merges with the whole model in memory, for checkpoints whose tensors transformers renames or joins while loading.
 
 There the names in an adapter are those of the loaded model and not those of the files, so tensors cannot be merged one
-by one; the library that renamed them writes them back.
+by one; the library that renamed them writes them back. Adapters that are no LoRA are merged this way, too: how their
+tensors become weights is peft's business.
 """
 
 from __future__ import annotations

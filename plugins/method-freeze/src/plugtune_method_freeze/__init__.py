@@ -20,6 +20,30 @@ class FreezeOptions:
     freeze_extra_modules: list[str] = plugtune.option(
         [], help="Modules outside the blocks that are trained too (embed_tokens, norm, lm_head …); a comma list."
     )
+    use_llama_pro: bool = plugtune.option(
+        False, help="Train the blocks that `plugtune export --exporter expanded` has added (LLaMA Pro)."
+    )
+
+
+@dataclass
+class ExpandOptions:
+    """How far a model is expanded."""
+
+    expand_blocks: int = plugtune.option(8, help="Blocks to add; divides the number of blocks.", minimum=1)
+
+
+@plugtune.hookimpl
+def plugtune_exporters() -> list[plugtune.Exporter]:
+    """The exporter `expanded`."""
+    return [
+        plugtune.Exporter(
+            name="expanded",
+            summary="LLaMA Pro: the model with further blocks that change nothing until they are trained",
+            options=ExpandOptions,
+            writes="model*.safetensors, config.json, tokenizer",
+            export="plugtune_method_freeze.expand:export",
+        )
+    ]
 
 
 @plugtune.hookimpl

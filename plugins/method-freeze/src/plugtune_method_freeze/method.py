@@ -25,7 +25,7 @@ def prepare(model: Any, context: MethodContext) -> Any:
     model.requires_grad_(False)
     if not context.training:
         return model
-    chosen = blocks[-wanted:] if wanted > 0 else blocks[:-wanted]
+    chosen = _chosen(blocks, wanted, pro=context.options.use_llama_pro)
     for name in context.options.freeze_trainable_modules:
         _train([p for block in chosen for n, p in block.named_parameters() if name == "all" or name in n.split(".")],
                name, "freeze_trainable_modules")  # fmt: skip
@@ -35,6 +35,19 @@ def prepare(model: Any, context: MethodContext) -> Any:
     if not context.pure_bf16:
         trained_in_fp32(model)
     return model
+
+
+def _chosen(blocks: list[Any], wanted: int, *, pro: bool) -> list[Any]:
+    """The last or first blocks; with `pro` the last one of each of `wanted` groups, which expansion has added."""
+    if not pro:
+        return blocks[-wanted:] if wanted > 0 else blocks[:-wanted]
+    if wanted < 0 or len(blocks) % wanted:
+        raise RequestError(
+            f"{len(blocks)} blocks are no {wanted} equal groups", where="freeze_trainable_layers",
+            why="use_llama_pro trains the last block of each group",
+            fix="give the number of blocks that were added: expand_blocks of the export",
+        )  # fmt: skip
+    return blocks[len(blocks) // wanted - 1 :: len(blocks) // wanted]
 
 
 def _train(parameters: list[Any], name: str, option: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from plugtune import RequestError
+from plugtune.modeling.adapters import open_adapter, split_adapters
 from plugtune.modeling.methods import (
     MethodContext,
     check_targets,
@@ -33,15 +33,15 @@ def prepare(model: Any, context: MethodContext) -> Any:
         model.requires_grad_(False)
     if context.training and _computes_with_weights(options) and not context.pure_bf16:
         rest_in_fp32(model, linear=True)
-    merged, continued = _split(context.adapters, new=options.create_new_adapter)
+    merged, continued = split_adapters(context.adapters, new=options.create_new_adapter)
     if merged and context.model_options.quantization_bit:
         raise RequestError(
             "adapters cannot be merged into a quantized base", where="adapter_name_or_path",
             fix="give a single adapter, or merge them first with plugtune export",
         )  # fmt: skip
     for folder in merged:
-        model = _open(model, folder).merge_and_unload()
-    model = _open(model, continued, trainable=context.training) if continued else _new(model, context)
+        model = open_adapter(model, folder).merge_and_unload()
+    model = open_adapter(model, continued, trainable=context.training) if continued else _new(model, context)
     if context.training and not context.pure_bf16:
         trained_in_fp32(model)
     if context.training and context.autocast and not _computes_with_weights(options):
@@ -54,29 +54,6 @@ def prepare(model: Any, context: MethodContext) -> Any:
 def _computes_with_weights(options: Any) -> bool:
     """DoRA and PiSSA compute with the base weights themselves and want them in fp32."""
     return bool(options.use_dora or options.pissa_init)
-
-
-def _split(adapters: Sequence[Path], *, new: bool) -> tuple[list[Path], Path | None]:
-    """Adapters to merge, and the one to go on with: the last, unless a new one is wanted."""
-    if not adapters or new:
-        return list(adapters), None
-    return list(adapters[:-1]), adapters[-1]
-
-
-def _open(model: Any, folder: Path, *, trainable: bool = False) -> Any:
-    from peft import PeftModel
-
-    if not (folder / "adapter_config.json").is_file():
-        raise RequestError(
-            f"{folder} holds no adapter", where="adapter_name_or_path", why="there is no adapter_config.json"
-        )
-    try:
-        return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
-        raise RequestError(
-            f"adapter {folder} does not fit the model", where="adapter_name_or_path", why=str(error).split("\n")[0],
-            fix="give the base model that it was trained on",
-        ) from error  # fmt: skip
 
 
 def _new(model: Any, context: MethodContext) -> Any:

@@ -7,6 +7,8 @@ from plugtune.data.encoding import Encoder, EncoderContext
 from plugtune.training.context import TrainerContext
 from plugtune.training.trainer import PlugtuneTrainer
 
+from plugtune_stage_sft.dft import DftTrainer
+
 
 def make_encoder(context: EncoderContext) -> Encoder:
     """The template decides what is trained on; the data options decide what happens to long rows."""
@@ -15,4 +17,4 @@ def make_encoder(context: EncoderContext) -> Encoder:
 
 def build_trainer(context: TrainerContext) -> PlugtuneTrainer:
     """Next-token prediction on the answers."""
-    return PlugtuneTrainer(context)
+    return (DftTrainer if context.plan.stage_options.use_dft_loss else PlugtuneTrainer)(context)
