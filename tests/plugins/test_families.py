@@ -45,6 +45,20 @@ def test_double_claims_are_found_and_refused(host, families):
         family_of({"model_type": "llama"}, Two())  # type: ignore[arg-type]
 
 
+def test_a_type_that_the_class_of_another_reads_stays_with_its_own_family(host):
+    saved = {"model_type": "exaone", "architectures": ["LlamaForCausalLM"]}  # as transformers writes it
+    assert family_of(saved, host.catalog).name == "exaone"
+    assert family_of({"architectures": ["LlamaForCausalLM"]}, host.catalog).name == "llama"
+
+
+def test_a_family_without_claims_says_whose_models_it_has_or_what_they_need(families):
+    claimed = {kind for family in families for kind in family.model_types}
+    for family in families:
+        if not family.model_types:
+            assert family.like or all(entry.needs for entry in family.models), family.name
+            assert set(family.like) <= claimed, family.name
+
+
 def test_what_families_claim_is_known_to_transformers_and_leads_back_to_them(host, families):
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as known
 

@@ -22,5 +22,6 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             model_types=("stablelm",),
             architectures=("StableLmForCausalLM",),
             lora_targets=STANDARD,
+            packs=False,
         ),
     ]
