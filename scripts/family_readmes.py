@@ -33,7 +33,7 @@ plugtune train --stage sft --do_train --model_name_or_path {model} --dataset ide
 plugtune export --model_name_or_path {model} --adapter_name_or_path out --export_dir merged{export}
 ```
 
-{notes}`plugtune list models` and `plugtune show family NAME` tell more. This page is made by `scripts/family_readmes.py`.
+{notes}`plugtune list models` and `plugtune show family NAME` tell more. Made by `scripts/family_readmes.py`.
 """
 
 
