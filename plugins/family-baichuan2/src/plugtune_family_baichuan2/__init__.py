@@ -22,7 +22,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             architectures=("BaichuanForCausalLM", "BaiChuanForCausalLM"),
             lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
             target_aliases={"W_pack": ("q_proj", "k_proj", "v_proj")},
-            requires=("transformers>=5.13,<5.25",),
+            requires=("transformers>=5.16,<5.25",),
             layout="plugtune_family_baichuan2.layout:layout",
             tokenizer="plugtune_family_baichuan2.tokenizer:load",
             tiny="plugtune_family_baichuan2.tiny:make",

@@ -27,7 +27,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
                 "dense_h_to_4h": ("gate_up_proj",),
                 "dense_4h_to_h": ("down_proj",),
             },
-            requires=("transformers>=5.13,<5.25",),
+            requires=("transformers>=5.16,<5.25",),
             layout="plugtune_family_chatglm3.layout:layout",
             tokenizer="plugtune_family_chatglm3.tokenizer:load",
             tiny="plugtune_family_chatglm3.tiny:make",

@@ -28,7 +28,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
                 "w3": ("up_proj",),
                 "w2": ("down_proj",),
             },
-            requires=("transformers>=5.13,<5.25",),
+            requires=("transformers>=5.16,<5.25",),
             layout="plugtune_family_internlm2.layout:layout",
             tokenizer="plugtune_family_internlm2.tokenizer:load",
             tiny="plugtune_family_internlm2.tiny:make",

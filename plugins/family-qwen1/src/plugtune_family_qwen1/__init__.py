@@ -27,7 +27,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
                 "w1": ("up_proj",),
                 "w2": ("gate_proj",),
             },
-            requires=("transformers>=5.13,<5.25",),
+            requires=("transformers>=5.16,<5.25",),
             layout="plugtune_family_qwen1.layout:layout",
             tokenizer="plugtune_family_qwen1.tokenizer:load",
             tiny="plugtune_family_qwen1.tiny:make",

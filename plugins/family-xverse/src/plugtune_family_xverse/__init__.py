@@ -21,7 +21,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             model_types=("xverse",),
             architectures=("XverseForCausalLM",),
             lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-            requires=("transformers>=5.13,<5.25",),
+            requires=("transformers>=5.16,<5.25",),
             layout="plugtune_family_xverse.layout:layout",
             tiny="plugtune_family_xverse.tiny:make",
         )

@@ -21,7 +21,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             model_types=("yuan",),
             architectures=("YuanForCausalLM",),
             lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-            requires=("transformers>=5.13,<5.25",),
+            requires=("transformers>=5.16,<5.25",),
             layout="plugtune_family_yuan2.layout:layout",
             tokenizer="plugtune_family_yuan2.tokenizer:load",
             tiny="plugtune_family_yuan2.tiny:make",
