@@ -74,9 +74,19 @@ class Boards:
             child.terminate()
             child.wait(20)
 
+    def end_jobs(self) -> None:
+        """End what a test that failed has left running: jobs outlive their boards."""
+        from plugtune_app_board.jobs import Jobs
+
+        jobs = Jobs(self.work / "saves/.board/jobs", self.work)
+        for job in jobs.all():
+            if job.active:
+                jobs.abort(job.id)
+
 
 @pytest.fixture
 def start_board(work: Path) -> Iterator[Boards]:
     boards = Boards(work)
     yield boards
     boards.stop()
+    boards.end_jobs()
