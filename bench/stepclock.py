@@ -79,8 +79,12 @@ class StepClock(TrainerCallback):
         if logs and "loss" in logs:
             self.losses.append(float(logs["loss"]))
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_train_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        # LLaMA-Factory has a switch of its own that the trainer's arguments do not show.
+        recomputes = args.gradient_checkpointing or any(
+            getattr(m, "gradient_checkpointing", 0) for m in model.modules()
+        )
         answer = {"wall_s": self.wall, "cpu_s": self.cpu, "losses": self.losses, "before_mb": self.before,
-                  "peak_mb": peak_mb(), "checkpointing": bool(args.gradient_checkpointing), "bf16": bool(args.bf16),
+                  "peak_mb": peak_mb(), "checkpointing": bool(recomputes), "bf16": bool(args.bf16),
                   "first_step_s": self.first, **self.more}  # fmt: skip
         self.path.write_text(json.dumps(answer), encoding="utf-8")
