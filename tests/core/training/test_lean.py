@@ -166,3 +166,13 @@ def test_a_copy_of_a_switched_model_computes_with_its_own_weights() -> None:
             parameter.zero_()
     assert float(model(input_ids=IDS, labels=IDS).loss.detach()) == before
     assert float(copied(input_ids=IDS, labels=IDS).loss.detach()) != before
+
+
+def test_layers_of_one_input_share_its_cast() -> None:
+    other, _ = lean(adapted(model_of("llama")))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        kept = kept_bytes(other)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        plain = kept_bytes(adapted(model_of("llama")))
+    # Two blocks: query, key and value share one 16-bit copy instead of three; gate and up one instead of two.
+    assert plain - kept >= 2 * 26 * 48 * 2 * 3

@@ -181,21 +181,30 @@ def block_bytes(shape: Shape, trained: Trained, setting: Setting) -> float:
     if not setting.mixed and setting.weight_bytes == 2:
         norms += 2 * hidden * 4  # norms are computed in fp32
     kept = 1.0 if trained.whole else trained.inputs
-    times = 3 if setting.mixed else 1
-    inputs = kept * c * hidden * (times + (2 if setting.mixed else 1))
+    lean = keeps_less(setting)
+    # Query, key and value layers keep a 16-bit copy of their input each; lean adapters and gated blocks share one.
+    copies = 1 if not setting.mixed or (lean and not trained.whole) else 3
+    inputs = kept * c * hidden * (copies + (1 if not setting.mixed or lean else 2))
     # Queries, keys, values and the output, in fp32 on a CPU where that is faster; the output again, for its projection.
     inside = 4.0 if setting.imports else product
     attention = inside * (shape.queries * 2 + shape.keys * 2) + c * shape.queries
     if setting.eager:
         attention += (c + 4) * shape.heads * setting.longest
-    # Gate, its activation and up are kept for their product; the product is the input of the last layer.
-    mlp = inner * (product * (3 if shape.gated else 1) + c * kept)
+    if shape.gated and lean:
+        mlp = inner * product * 2  # gate and up; the rest is computed again
+    else:  # gate, its activation and up are kept for their product; the product is the input of the last layer
+        mlp = inner * (product * (3 if shape.gated else 1) + c * kept)
     return norms + inputs + attention + mlp
+
+
+def keeps_less(setting: Setting) -> bool:
+    """Whether adapters and gated blocks take their lean forms (`training.lean`): not quantized, not cut up."""
+    return setting.bits is None and setting.shard == 0
 
 
 def holes(shape: Shape, trained: Trained, setting: Setting) -> float:
     """What adapters of one block leave behind in a CPU's heap for one token."""
-    if trained.whole or not setting.imports:
+    if trained.whole or not setting.imports or keeps_less(setting):
         return 0.0
     product = 2.0 if (setting.mixed and setting.bits != 4) or setting.weight_bytes == 2 else 4.0
     return HOLES * product * trained.inputs * sum(linear.outputs * linear.count for linear in shape.linears)

@@ -49,17 +49,15 @@ class CastOnce:
 
     def __init__(self) -> None:
         self._latest: Callable[[], Tensor | None] = lambda: None
-        self._cast: Callable[[], Tensor | None] = lambda: None
+        self._cast: Tensor | None = None
 
     def __call__(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         if x.dtype == dtype:
             return x.detach()
-        cast = self._cast()
-        if self._latest() is x and cast is not None and cast.dtype == dtype:
-            return cast
-        cast = x.detach().to(dtype)
-        self._latest, self._cast = weakref.ref(x), weakref.ref(cast)
-        return cast
+        if self._latest() is not x or self._cast is None or self._cast.dtype != dtype:
+            # Held until the next input comes: layers keep views of it, which do not keep the tensor itself alive.
+            self._latest, self._cast = weakref.ref(x), x.detach().to(dtype)
+        return self._cast
 
 
 @dataclass(frozen=True, slots=True)
