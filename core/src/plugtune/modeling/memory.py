@@ -190,11 +190,9 @@ def block_bytes(shape: Shape, trained: Trained, setting: Setting) -> float:
     attention = inside * (shape.queries * 2 + shape.keys * 2) + c * shape.queries
     if setting.eager:
         attention += (c + 4) * shape.heads * setting.longest
-    if shape.gated and lean:
-        mlp = inner * product * 2  # gate and up; the rest is computed again
-    else:  # gate, its activation and up are kept for their product; the product is the input of the last layer
-        mlp = inner * (product * (3 if shape.gated else 1) + c * kept)
-    return norms + inputs + attention + mlp
+    # Gate, its activation and up are kept for their product, which is the last layer's input; a lean block keeps two.
+    stock = product * (3 if shape.gated else 1) + c * kept
+    return norms + inputs + attention + inner * (product * 2 if shape.gated and lean else stock)
 
 
 def keeps_less(setting: Setting) -> bool:
