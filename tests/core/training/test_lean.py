@@ -8,6 +8,7 @@ from typing import Any
 import peft
 import pytest
 import torch
+from plugtune.modeling.methods import frozen_linears_in
 from plugtune.training.lean.enable import enable
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
@@ -169,10 +170,23 @@ def test_a_copy_of_a_switched_model_computes_with_its_own_weights() -> None:
 
 
 def test_layers_of_one_input_share_its_cast() -> None:
-    other, _ = lean(adapted(model_of("llama")))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        kept = kept_bytes(other)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        plain = kept_bytes(adapted(model_of("llama")))
+    model = adapted(model_of("llama"))
+    plain, kept = kept_of_a_batch(model), kept_of_a_batch(lean(model)[0])
     # Two blocks: query, key and value share one 16-bit copy instead of three; gate and up one instead of two.
     assert plain - kept >= 2 * 26 * 48 * 2 * 3
+
+
+def test_frozen_weights_in_16_bits_beside_wide_adapters_are_switched_too() -> None:
+    model = adapted(model_of("llama"))
+    frozen_linears_in(model, "bfloat16")
+    other, switched = lean(model)
+    assert switched == 2 * 8, "seven adapted layers and the block of each layer"
+    _, gradients = step(model, torch.bfloat16)
+    _, lean_gradients = step(other, torch.bfloat16)
+    assert furthest(gradients, lean_gradients) < 0.1
+    assert kept_of_a_batch(model) - kept_of_a_batch(other) >= 2 * 26 * 112 * 2 * 2
+
+
+def kept_of_a_batch(model: Any) -> int:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return kept_bytes(model)

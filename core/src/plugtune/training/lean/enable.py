@@ -72,15 +72,20 @@ def _activation(function: Any) -> gated.Activation | None:
 
 @torch.no_grad()
 def _agree(module: Any, block: gated.Gated, scale: float) -> bool:
-    """Whether module and block answer the same to input of this size."""
-    weight = next(module.parameters())
+    """Whether module and block answer the same to input of this size, computed as training will."""
+    dtypes = {p.dtype for p in module.parameters() if p.is_floating_point()}
+    lowest = min(dtypes, key=lambda dtype: torch.finfo(dtype).bits)
+    device = next(module.parameters()).device
     generator = torch.Generator().manual_seed(0)
-    x = (scale * torch.randn(3, block.gate.in_features, generator=generator)).to(weight.device, weight.dtype)
+    x = (scale * torch.randn(3, block.gate.in_features, generator=generator)).to(device)
+    # Wide adapters beside narrow weights are only computed under autocast.
+    x = x if len(dtypes) > 1 else x.to(lowest)
     try:
-        own, lean = module(x), block(x, adapted.CastOnce())
+        with torch.autocast(device.type, dtype=lowest, enabled=len(dtypes) > 1):
+            own, lean = module(x), block(x, adapted.CastOnce())
     except (RuntimeError, TypeError, ValueError, AttributeError):
         return False
     if lean is None or not isinstance(own, torch.Tensor):
         return False
-    tolerance = 1e-5 if weight.dtype == torch.float32 else 2e-2
+    tolerance = 1e-5 if lowest == torch.float32 else 2e-2
     return bool((own - lean).abs().max() <= tolerance * own.abs().max().clamp(min=1e-6))
