@@ -76,7 +76,8 @@ def test_zero_stages_divide_what_they_say_and_nothing_else():
         assert made.optimizer == pytest.approx(one.optimizer / 4, rel=1e-6)
         assert made.gradients == pytest.approx(one.gradients / (4 if stage >= 2 else 1), rel=1e-6)
         assert made.weights == pytest.approx(one.weights / (4 if stage >= 3 else 1), rel=1e-6)
-        assert made.activations == one.activations
+        # Layers whose weights are cut up keep their stock form, which keeps more for the backward pass.
+        assert made.activations == split[0].activations > one.activations
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,10 @@ IMPORTS = 610 << 20
 code (measured: a run of a model of next to no parameters, the first row of docs/estimate.md)."""
 
 HOLES = 1.2
-"""On a CPU: bytes that an adapted linear layer leaves behind for each byte of its output. Its product, the adapter's
-product and the scaled one are freed between tensors that are kept, and glibc's heap does not give such holes to aligned
-blocks of the same size again (measured; a GPU's allocator does)."""
+"""On a CPU: bytes that tensors which are freed between kept ones leave behind in the heap, for each byte of theirs; a
+GPU's allocator gives such room again. Measured, not derived. Under an adapted linear layer of the stock form they are
+its products; under a lean one the queries and keys before they are rotated, and both parts' answers before they are
+added to the stream."""
 
 
 def optimizer_bytes(name: str) -> float:
@@ -202,8 +203,10 @@ def keeps_less(setting: Setting) -> bool:
 
 def holes(shape: Shape, trained: Trained, setting: Setting) -> float:
     """What adapters of one block leave behind in a CPU's heap for one token."""
-    if trained.whole or not setting.imports or keeps_less(setting):
+    if trained.whole or not setting.imports:
         return 0.0
+    if keeps_less(setting):
+        return HOLES * 4.0 * trained.inputs * (shape.queries + shape.keys + 2 * shape.hidden)
     product = 2.0 if (setting.mixed and setting.bits != 4) or setting.weight_bytes == 2 else 4.0
     return HOLES * product * trained.inputs * sum(linear.outputs * linear.count for linear in shape.linears)
 
