@@ -124,6 +124,14 @@ def test_a_hook_on_a_layer_is_called() -> None:
     assert called
 
 
+def test_callers_may_write_to_what_a_layer_answers() -> None:
+    model, _ = lean(adapted(model_of("llama")))
+    layer = model.base_model.model.model.layers[0]
+    x = torch.randn(1, 3, 48)
+    for part in (layer.mlp, layer.self_attn.q_proj):
+        part(x).mul_(2).sum().backward()
+
+
 def test_a_block_that_limits_its_values_is_left_alone() -> None:
     class Limited(torch.nn.Module):
         def __init__(self) -> None:

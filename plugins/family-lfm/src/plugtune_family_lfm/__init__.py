@@ -25,6 +25,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             lora_targets=("q_proj", "k_proj", "v_proj", "out_proj", "in_proj", "w1", "w2", "w3"),
             unadapted=("gate",),
             packs=False,
+            small={"lfm2_moe": {"layer_types": ["conv", "full_attention"]}},
         ),
     ]
 

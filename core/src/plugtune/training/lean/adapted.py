@@ -15,33 +15,37 @@ from plugtune.training.lean.linear import Parts, Tensor
 
 
 class _AdaptedLinear(torch.autograd.Function):
-    """Arguments: the input as the graph has it, the same in the dtype of computation, scale, weight, bias, A, B."""
+    """Arguments: the input `(T, in)` as the graph has it, the same in the dtype of computation, scale, four tensors."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, computed: Tensor, scale: float, *tensors: Any) -> Tensor:
         layer = linear.in_dtype(Parts.of(tensors, scale), computed.dtype)
-        flat = computed.reshape(-1, computed.shape[-1])
-        y, h = linear.apply(flat, layer)
+        y, h = linear.apply(computed, layer)
         needs_x = ctx.needs_input_grad[3] or ctx.needs_input_grad[5]
-        ctx.save_for_backward(flat if needs_x else None, h, *layer.tensors)
-        ctx.scale, ctx.shape, ctx.dtypes = scale, x.shape, (x.dtype, *(None if t is None else t.dtype for t in tensors))
-        return y.view(*x.shape[:-1], -1)
+        ctx.save_for_backward(computed if needs_x else None, h, *layer.tensors)
+        ctx.scale, ctx.dtypes = scale, (x.dtype, *(None if t is None else t.dtype for t in tensors))
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, h, *tensors = ctx.saved_tensors
         layer = Parts.of(tensors, ctx.scale)
-        dy = dy.reshape(-1, dy.shape[-1])
         dx, dh = linear.input_gradient(dy, layer)
         found = linear.weight_gradients(dy, x, h, dh, ctx.scale, ctx.needs_input_grad[3:])
         own, *others = ctx.dtypes
-        return dx.view(ctx.shape).to(own), None, None, *in_their_dtype(found, others)
+        return dx.to(own), None, None, *in_their_dtype(found, others)
 
 
 def in_their_dtype(gradients: tuple[Tensor | None, ...], dtypes: Any) -> list[Tensor | None]:
     """Each gradient in the dtype of what it belongs to."""
     return [None if g is None else g.to(dtype) for g, dtype in zip(gradients, dtypes, strict=True)]
+
+
+def apply_flat(step: Any, x: Tensor, computed: Tensor, *arguments: Any) -> Tensor:
+    """A step over `(T, in)`, for input of any shape. The shapes change outside it: callers may write to its answer."""
+    y: Tensor = step.apply(x.reshape(-1, x.shape[-1]), computed.reshape(-1, x.shape[-1]), *arguments)
+    return y.view(*x.shape[:-1], -1)
 
 
 class CastOnce:
@@ -79,5 +83,4 @@ class LeanAdapted:
         dtype = linear.compute_dtype(x, parts)
         if dtype is None:
             return self.own(x)
-        y: Tensor = _AdaptedLinear.apply(x, self.cast(x, dtype), parts.scale, *parts.tensors)
-        return y
+        return apply_flat(_AdaptedLinear, x, self.cast(x, dtype), parts.scale, *parts.tensors)

@@ -74,6 +74,8 @@ def _activation(function: Any) -> gated.Activation | None:
 def _agree(module: Any, block: gated.Gated, scale: float) -> bool:
     """Whether module and block answer the same to input of this size, computed as training will."""
     dtypes = {p.dtype for p in module.parameters() if p.is_floating_point()}
+    if not dtypes:
+        return False  # quantized
     lowest = min(dtypes, key=lambda dtype: torch.finfo(dtype).bits)
     device = next(module.parameters()).device
     generator = torch.Generator().manual_seed(0)

@@ -14,7 +14,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from plugtune.training.lean import linear
-from plugtune.training.lean.adapted import CastOnce, in_their_dtype
+from plugtune.training.lean.adapted import CastOnce, apply_flat, in_their_dtype
 from plugtune.training.lean.linear import Parts, Tensor
 
 
@@ -36,7 +36,7 @@ KNOWN = (SILU, GELU, GELU_TANH)
 
 
 class _GatedBlock(torch.autograd.Function):
-    """Arguments: input, the same in the dtype of computation, activation, three scales, 4 tensors of each layer."""
+    """Arguments: input `(T, size)`, the same in the dtype of computation, activation, 3 scales, 4 tensors a layer."""
 
     @staticmethod
     def forward(
@@ -45,19 +45,18 @@ class _GatedBlock(torch.autograd.Function):
         gate_layer, up_layer, down_layer = (
             linear.in_dtype(Parts.of(tensors[4 * i : 4 * i + 4], scales[i]), computed.dtype) for i in range(3)
         )
-        flat = computed.reshape(-1, computed.shape[-1])
-        gate, gate_h = linear.apply(flat, gate_layer)
-        up, up_h = linear.apply(flat, up_layer)
+        gate, gate_h = linear.apply(computed, gate_layer)
+        up, up_h = linear.apply(computed, up_layer)
         y, down_h = linear.apply(activation.forward(gate).mul_(up), down_layer)
         wanted = ctx.needs_input_grad[4:]
         needs_x = any(wanted[i] for i in (0, 2, 4, 6))
         ctx.save_for_backward(
-            flat if needs_x else None, gate, up, gate_h, up_h, down_h,
+            computed if needs_x else None, gate, up, gate_h, up_h, down_h,
             *gate_layer.tensors, *up_layer.tensors, *down_layer.tensors,
         )  # fmt: skip
-        ctx.activation, ctx.scales, ctx.shape = activation, scales, x.shape
+        ctx.activation, ctx.scales = activation, scales
         ctx.dtypes = (x.dtype, *(None if t is None else t.dtype for t in tensors))
-        return y.view(*x.shape[:-1], -1)
+        return y
 
     @staticmethod
     @once_differentiable
@@ -65,7 +64,6 @@ class _GatedBlock(torch.autograd.Function):
         x, gate, up, gate_h, up_h, down_h, *tensors = ctx.saved_tensors
         gate_layer, up_layer, down_layer = (Parts.of(tensors[4 * i : 4 * i + 4], ctx.scales[i]) for i in range(3))
         wanted = ctx.needs_input_grad[4:]
-        dy = dy.reshape(-1, dy.shape[-1])
         activated = ctx.activation.forward(gate)
         d_product, down_dh = linear.input_gradient(dy, down_layer)
         product = activated * up if wanted[8] or wanted[10] else None
@@ -81,7 +79,7 @@ class _GatedBlock(torch.autograd.Function):
             *down,
         )
         own, *others = ctx.dtypes
-        return dx.view(ctx.shape).to(own), None, None, None, *in_their_dtype(found, others)
+        return dx.to(own), None, None, None, *in_their_dtype(found, others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +101,7 @@ class Gated:
             return None
         scales = tuple(p.scale for p in parts)  # type: ignore[union-attr]
         tensors = [t for p in parts for t in p.tensors]  # type: ignore[union-attr]
-        y: Tensor = _GatedBlock.apply(x, cast(x, dtype), self.activation, scales, *tensors)
-        return y
+        return apply_flat(_GatedBlock, x, cast(x, dtype), self.activation, scales, *tensors)
 
 
 @dataclass(frozen=True, slots=True)
