@@ -219,16 +219,16 @@ def narrowed(trained: Trained, setting: Setting) -> bool:
 def resident(shape: Shape, trained: Trained, setting: Setting) -> int:
     """Weights of the model that is trained, with the copies that stand beside them.
 
-    On a CPU a weight in its file's own dtype is a view of the file, which stays mapped, whole, as long as one does.
+    On a CPU a weight in its file's own dtype is a view of the file, which stays mapped, whole, as long as one does;
+    where linear layers are narrowed, no view of a wider file is left.
     """
     base = model_bytes(shape, setting)
     linears, outside = shape.layers * shape.block, shape.embedding + shape.head + shape.rest
     thin = narrowed(trained, setting)
     stored = setting.stored or setting.weight_bytes
     size = 2 * linears + setting.weight_bytes * outside if thin else base
-    if setting.imports and thin:
-        file = stored * shape.parameters
-        size = file + (setting.weight_bytes * outside if stored == 2 else 2 * linears)
+    if setting.imports and thin and stored == 2:
+        size = stored * shape.parameters + setting.weight_bytes * outside
     elif setting.imports and setting.bits and stored == setting.weight_bytes:
         size = stored * shape.parameters + linear_bytes(setting) * linears
     own = trained.parameters - trained.adapters
@@ -262,7 +262,7 @@ def estimate(shape: Shape, trained: Trained, setting: Setting) -> Estimate:
     head = (c if setting.imports else 4 + c) * shape.embedding if trained.head else 0
     transient = 2 * c * shape.inner * setting.tokens
     moments = {
-        "loading": setting.imports + weights + _read_beside(shape, setting),
+        "loading": setting.imports + weights + _read_beside(shape, trained, setting),
         "the loss": kept + held + activations + casts + logits + head,
         "backward, last layers": kept + gradients + int(one_block) + transient + (
             4 * shape.embedding if trained.embeddings else 0
@@ -276,9 +276,9 @@ def estimate(shape: Shape, trained: Trained, setting: Setting) -> Estimate:
     return Estimate(weights, gradients, optimizer, activations, logits, casts, cache, others, setting.imports, moments)
 
 
-def _read_beside(shape: Shape, setting: Setting) -> int:
+def _read_beside(shape: Shape, trained: Trained, setting: Setting) -> int:
     """The file beside the weights while they are converted; weights in their file's dtype are views of it."""
-    converted = setting.stored and setting.stored != setting.weight_bytes
+    converted = setting.stored and (setting.stored != setting.weight_bytes or narrowed(trained, setting))
     return int(setting.stored * shape.parameters) if setting.imports and converted else 0
 
 

@@ -152,6 +152,15 @@ def frozen_linears_in(model: Any, dtype: str) -> None:
         if not any(p.requires_grad for p in module.parameters()):
             module.to(getattr(torch, dtype))
             module.forward = Casting(module, module.forward).forward  # type: ignore[method-assign]
+    _let_go_of_the_file(model, getattr(torch, dtype))
+
+
+def _let_go_of_the_file(model: Any, narrow: Any) -> None:
+    """Copy what is wide and still a view of the checkpoint's file: one view keeps the whole of it in memory."""
+    for parameter in model.parameters():
+        wide = parameter.is_floating_point() and parameter.dtype != narrow
+        if wide and parameter.device.type == "cpu" and not parameter.requires_grad:
+            parameter.data = parameter.data.clone()
 
 
 @dataclass(frozen=True, slots=True)
