@@ -153,7 +153,7 @@ def compare(folder: Path, gigabytes: float, rounds: int, peer: bool) -> list[Mea
 
 def fits(gigabytes: float) -> bool:
     """Whether peft, which holds the whole model, has the memory for it, with a quarter to spare."""
-    from plugtune.modeling.memory import available_memory
+    from plugtune.modeling.machine import available_memory
 
     return 1.25 * gigabytes * 1e9 + 1e9 < available_memory()
 
