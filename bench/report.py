@@ -14,9 +14,10 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from peers import HOME
 from record import OURS, ROOT, Curve, Measurement, Result, read
 
-RESULTS = ROOT / ".bench" / "results"
+RESULTS = HOME / "results"
 MARKED = re.compile(r"(<!-- measured: (?P<part>[\w-]+) -->\n).*?(<!-- /measured -->)", re.DOTALL)
 
 
