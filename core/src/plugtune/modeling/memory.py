@@ -220,7 +220,7 @@ def resident(shape: Shape, trained: Trained, setting: Setting) -> int:
     """Weights of the model that is trained, with the copies that stand beside them.
 
     On a CPU a weight in its file's own dtype is a view of the file, which stays mapped, whole, as long as one does;
-    where linear layers are narrowed, no view of a wider file is left.
+    with 16-bit products beside frozen weights no view of a wider file is left.
     """
     base = model_bytes(shape, setting)
     linears, outside = shape.layers * shape.block, shape.embedding + shape.head + shape.rest
@@ -229,7 +229,7 @@ def resident(shape: Shape, trained: Trained, setting: Setting) -> int:
     size = 2 * linears + setting.weight_bytes * outside if thin else base
     if setting.imports and thin and stored == 2:
         size = stored * shape.parameters + setting.weight_bytes * outside
-    elif setting.imports and setting.bits and stored == setting.weight_bytes:
+    elif setting.imports and setting.bits and not setting.mixed and stored == setting.weight_bytes:
         size = stored * shape.parameters + linear_bytes(setting) * linears
     own = trained.parameters - trained.adapters
     wider = own * max(setting.trained_bytes - setting.weight_bytes, 0)
