@@ -53,16 +53,9 @@ def test_train_merge_chat(plugtune, model_dir, data_dir, tmp_path):
         model_dir,
         data_dir,
         tmp_path / "run",
-        "--plot_loss",
-        "--max_steps",
-        8,
-        "--report_to",
-        "tensorboard",
+        *"--plot_loss --max_steps 8 --report_to tensorboard --val_size 4 --do_eval".split(),
         "--logging_dir",
         tmp_path / "tb",
-        "--val_size",
-        4,
-        "--do_eval",
     )
     output = tmp_path / "run"
     assert len(done.stderr.splitlines()) < 60, "a good run prints a page"
