@@ -9,7 +9,7 @@ STAMP := $(VENV)/.plugtune-setup
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: setup setup-browser board demo test test-long test-versions test-browser test-fast lint index bench bench-quick docs clean
+.PHONY: setup setup-long setup-browser board demo test test-long test-versions test-browser test-fast lint index bench bench-quick docs clean
 
 setup: $(STAMP)
 
@@ -30,8 +30,14 @@ test: setup
 	$(BIN)/python -m pytest -m "not browser and not long"
 
 # Pages of docs/, scaffolds in fresh environments, several processes, the tutorial's scripts: many minutes on 2 cores.
-test-long: setup
+test-long: setup setup-long
 	$(BIN)/python -m pytest -m "long and not browser"
+
+# DeepSpeed and Ray, which only the long tests use. DeepSpeed is built against the torch that is there and compiles its
+# operators when they are first used. Where it cannot be installed its tests say so and are left out.
+setup-long: setup
+	DS_BUILD_OPS=0 $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -r requirements-long.txt \
+	  || echo "requirements-long.txt could not be installed: the tests of those libraries are left out"
 
 # The families with layouts of their own, on the oldest and the newest transformers that they declare.
 test-versions: setup

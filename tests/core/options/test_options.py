@@ -126,3 +126,29 @@ def test_the_table_of_trainer_fields_is_that_of_the_installed_transformers():
 
     table = json.loads((Path(package.__file__).parent / "trainer_fields.json").read_text(encoding="utf-8"))
     assert {row["name"]: row["type"] for row in table} == {row["name"]: row["type"] for row in fields()}
+
+
+def test_a_zero_3_file_that_would_leave_no_whole_weights_is_refused(host, tmp_path, monkeypatch):
+    monkeypatch.setattr("plugtune.options.checks.installed", lambda name: True)
+    asked = "--do_train --model_name_or_path m --dataset d --output_dir o --deepspeed"
+    bare = '{"zero_optimization": {"stage": 3}}'
+    (tmp_path / "z3.json").write_text(bare)
+    for given in (bare, str(tmp_path / "z3.json")):
+        with pytest.raises(RequestError, match="stage3_gather_16bit_weights_on_model_save"):
+            make_plan(read_request([*asked.split(), given]), host)
+
+
+def test_a_run_with_deepspeed_is_refused_where_it_is_not_installed(host, tmp_path, monkeypatch):
+    monkeypatch.setattr("plugtune.options.checks.installed", lambda name: False)
+    (tmp_path / "z2.json").write_text('{"zero_optimization": {"stage": 2}}')
+    asked = f"--do_train --model_name_or_path m --dataset d --output_dir o --deepspeed {tmp_path / 'z2.json'}"
+    with pytest.raises(RequestError, match="DeepSpeed is not installed"):
+        make_plan(read_request(asked.split()), host)
+
+
+def test_an_output_folder_that_holds_only_a_failed_start_is_free(host, tmp_path):
+    from plugtune.training.outputs import check_output
+
+    (tmp_path / "plugins.json").write_text("{}")
+    asked = f"--do_train --model_name_or_path m --dataset d --output_dir {tmp_path}"
+    assert check_output(make_plan(read_request(asked.split()), host)) is None

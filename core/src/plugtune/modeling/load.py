@@ -11,6 +11,7 @@ from plugtune.errors import RequestError
 from plugtune.modeling.layout import open_layout
 from plugtune.modeling.locate import check_weights, pickled_only
 from plugtune.modeling.request import ModelRequest
+from plugtune.modeling.zero import shape_of, whole
 
 ATTENTION = {
     "auto": None,
@@ -141,7 +142,7 @@ def _grow_vocabulary(model: Any, request: ModelRequest) -> None:
     import torch
 
     embeddings = model.get_input_embeddings().weight
-    have, want = embeddings.shape[0], request.vocabulary
+    have, want = shape_of(embeddings)[0], request.vocabulary
     asked = request.options.resize_vocab or request.options.add_tokens or request.options.add_special_tokens
     if not want or want <= have:
         return
@@ -154,7 +155,7 @@ def _grow_vocabulary(model: Any, request: ModelRequest) -> None:
     model.resize_token_embeddings(want, pad_to_multiple_of=64, mean_resizing=False)
     generator = torch.Generator().manual_seed(0)
     layers = {id(e.weight): e for e in (model.get_input_embeddings(), model.get_output_embeddings()) if e is not None}
-    with torch.no_grad():
+    with torch.no_grad(), whole([layer.weight for layer in layers.values()], changed=True):
         for layer in layers.values():
             weight = layer.weight
             mean = weight[:have].mean(0, keepdim=True)

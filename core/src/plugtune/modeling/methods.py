@@ -9,6 +9,7 @@ from typing import Any
 
 from plugtune.capabilities import ModelFamily
 from plugtune.errors import RequestError, did_you_mean
+from plugtune.modeling.zero import count, cut_up, shape_of
 from plugtune.options.groups import ModelOptions
 
 
@@ -93,16 +94,12 @@ def linear_names(model: Any, family: ModelFamily | None = None) -> list[str]:
 
 def is_expert(name: str, parameter: Any) -> bool:
     """Whether a parameter is a joint tensor of routed experts, `(experts, ., .)`."""
-    return ".experts." in name and parameter.ndim == 3
+    return ".experts." in name and len(shape_of(parameter)) == 3
 
 
 def frozen_experts(model: Any) -> int:
     """How many weights of routed experts are not trained: they are joined in tensors that no adapter reaches."""
-    return sum(
-        parameter.numel()
-        for name, parameter in model.named_parameters()
-        if is_expert(name, parameter) and not parameter.requires_grad
-    )
+    return count(p for name, p in model.named_parameters() if is_expert(name, p) and not p.requires_grad)
 
 
 def check_targets(model: Any, targets: Sequence[str], family: ModelFamily | None, option: str) -> list[str]:
@@ -132,7 +129,7 @@ def trained_in_fp32(model: Any) -> None:
     import torch
 
     for parameter in model.parameters():
-        if parameter.requires_grad and parameter.dtype in (torch.float16, torch.bfloat16):
+        if parameter.requires_grad and not cut_up(parameter) and parameter.dtype in (torch.float16, torch.bfloat16):
             parameter.data = parameter.data.float()
 
 
@@ -149,7 +146,7 @@ def frozen_linears_in(model: Any, dtype: str) -> None:
     for module in model.modules():
         if type(module) is not torch.nn.Linear or id(module.weight) in embeddings:
             continue
-        if not any(p.requires_grad for p in module.parameters()):
+        if not any(p.requires_grad or cut_up(p) for p in module.parameters()):
             module.to(getattr(torch, dtype))
             module.forward = Casting(module, module.forward).forward  # type: ignore[method-assign]
     _let_go_of_the_file(model, getattr(torch, dtype))
@@ -158,7 +155,7 @@ def frozen_linears_in(model: Any, dtype: str) -> None:
 def _let_go_of_the_file(model: Any, narrow: Any) -> None:
     """Copy what is wide and still a view of the checkpoint's file: one view keeps the whole of it in memory."""
     for parameter in model.parameters():
-        wide = parameter.is_floating_point() and parameter.dtype != narrow
+        wide = parameter.is_floating_point() and parameter.dtype != narrow and not cut_up(parameter)
         if wide and parameter.device.type == "cpu" and not parameter.requires_grad:
             parameter.data = parameter.data.clone()
 
@@ -195,5 +192,7 @@ def rest_in_fp32(model: Any, *, linear: bool = False) -> None:
     spared = set() if linear else {id(p) for m in model.modules() if type(m) is torch.nn.Linear for p in m.parameters()}
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
     for parameter in model.parameters():
+        if cut_up(parameter):  # DeepSpeed decides in what its weights are kept
+            continue
         if parameter.is_floating_point() and (id(parameter) not in spared or id(parameter) in embeddings):
             parameter.data = parameter.data.float()

@@ -127,6 +127,10 @@ def installed(name: str) -> bool:
     return find_spec(name) is not None
 
 
+def _text_of(given: str) -> str:
+    return given if given.lstrip().startswith("{") else Path(given).read_text(encoding="utf-8")
+
+
 def deepspeed(v: Values) -> list[Problem]:
     """DeepSpeed is an installation of its own, and its configuration a file."""
     given = v.get("deepspeed")
@@ -136,12 +140,17 @@ def deepspeed(v: Values) -> list[Problem]:
     if not installed("deepspeed"):
         problems.append(Problem("DeepSpeed is not installed", where="deepspeed",
                                 fix="pip install deepspeed; or shard with fsdp (docs/distributed.md)"))  # fmt: skip
-    if isinstance(given, str) and not given.lstrip().startswith("{"):
-        try:
-            json.loads(Path(given).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            what, fix = f"DeepSpeed's configuration {given} cannot be read", "give a JSON file; see examples/deepspeed"
-            problems.append(Problem(what, where="deepspeed", why=str(error), fix=fix))
+    try:
+        config = given if isinstance(given, dict) else json.loads(_text_of(str(given)))
+    except (OSError, ValueError) as error:
+        problems.append(Problem(f"DeepSpeed's configuration {given} cannot be read", where="deepspeed", why=str(error),
+                                fix="give a JSON file; see examples/deepspeed"))  # fmt: skip
+        config = {}
+    zero = config.get("zero_optimization") or {} if isinstance(config, dict) else {}
+    if zero.get("stage") == 3 and not zero.get("stage3_gather_16bit_weights_on_model_save"):
+        fix = 'add "stage3_gather_16bit_weights_on_model_save": true to "zero_optimization"'
+        problems.append(Problem("the run would leave no whole weights", where="deepspeed",
+                                why="ZeRO-3 saves the pieces of each process alone", fix=fix))  # fmt: skip
     if v.get("fsdp"):
         problems.append(Problem("deepspeed and fsdp exclude each other", where="deepspeed", fix="keep one"))
     return problems

@@ -24,6 +24,8 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from plugtune.modeling.zero import layer_by_layer, shape_of
+
 NAME = "plugtune_segments"
 
 Groups = tuple[tuple[int, ...], ...]
@@ -150,8 +152,9 @@ def enable(model: Any) -> bool:
     register()
     try:
         base.set_attn_implementation(NAME)
-        if _rows_are_independent(base):
-            return True
+        with layer_by_layer(base):
+            if _rows_are_independent(base):
+                return True
     except (TypeError, ValueError, RuntimeError, KeyError, NotImplementedError, AttributeError):
         pass
     base.set_attn_implementation(before)
@@ -167,7 +170,8 @@ def shares_prompts(model: Any) -> bool:
     if base.config._attn_implementation != NAME:
         return False
     try:
-        return _answers_are_independent(base)
+        with layer_by_layer(base):
+            return _answers_are_independent(base)
     except (TypeError, ValueError, RuntimeError, KeyError, NotImplementedError, AttributeError):
         return False
 
@@ -178,7 +182,7 @@ def _answers_are_independent(model: Any) -> bool:
     model.eval()
     try:
         device = next(model.parameters()).device
-        vocabulary = model.get_input_embeddings().weight.shape[0]
+        vocabulary = shape_of(model.get_input_embeddings().weight)[0]
         prompt, answers = [7 % vocabulary, 3, 5, 2, 8 % vocabulary], [[4, 9 % vocabulary], [1, 6, 2], [3, 3]]
         size = len(prompt)
         apart = [
@@ -210,7 +214,7 @@ def _rows_are_independent(model: Any) -> bool:
     model.eval()
     try:
         device = next(model.parameters()).device
-        vocabulary = model.get_input_embeddings().weight.shape[0]
+        vocabulary = shape_of(model.get_input_embeddings().weight)[0]
         rows = [
             torch.tensor([[7 % vocabulary, 3, 5, 2]], device=device),
             torch.tensor([[4, 9 % vocabulary, 1]], device=device),

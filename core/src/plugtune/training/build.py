@@ -23,9 +23,11 @@ def make_trainer(run: Run) -> Any:
     from plugtune.modeling.methods import MethodContext, frozen_experts, rest_in_fp32
     from plugtune.modeling.precision import choose_precision
     from plugtune.modeling.request import ModelRequest
+    from plugtune.modeling.zero import count
     from plugtune.training.adopt import taken_in
     from plugtune.training.arguments import make_arguments, set_checkpointing
     from plugtune.training.context import TrainerContext
+    from plugtune.training.cpu_sharding import let_deepspeed_meet
     from plugtune.training.devices import as_json, check_devices, check_strategy
 
     plan = run.plan
@@ -36,6 +38,7 @@ def make_trainer(run: Run) -> Any:
     # The arguments come before the model: making them lets the processes meet, and sharded loading asks them.
     arguments = make_arguments(plan, precision={"bf16": precision.bf16, "fp16": precision.fp16})
     check_devices(plan, arguments, run.world)
+    let_deepspeed_meet(arguments)
     set_seed(plan.run.seed)
     # A frozen bf16 checkpoint is computed in bf16 anyway: only what is not computed in it is widened, losslessly.
     narrow = precision.bf16 and plan.method.saves_adapter and run.located.dtype == "bfloat16"
@@ -54,8 +57,8 @@ def make_trainer(run: Run) -> Any:
         plan.notes.append(
             f"the {frozen:,} weights of routed experts stay as they are; their joint tensors take no adapter"
         )
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    everything = sum(p.numel() for p in model.parameters())
+    trained = count(p for p in model.parameters() if p.requires_grad)
+    everything = count(model.parameters())
     plan.choose("trained", f"{trained:,} of {everything:,} parameters", f"method {plan.method.name}")
     if plan.model.print_param_status:
         for name, parameter in model.named_parameters():

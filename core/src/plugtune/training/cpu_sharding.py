@@ -1,12 +1,16 @@
-"""FSDP2 among processes that compute on the CPU, which accelerate leaves out.
+"""FSDP2 and ZeRO among processes that compute on the CPU, which accelerate leaves out.
 
 `AcceleratorState.__init__` (accelerate 1.x, state.py) turns `MULTI_GPU` and its kin into `FSDP` when a plugin is given
 and not `MULTI_CPU`: every process then silently keeps a whole copy. Everything behind that choice, `fully_shard`,
-saving and loading included, works over gloo, so the choice is made here after the fact. Accelerators are left alone.
+saving and loading included, works over gloo, so the choice is made here after the fact. `PartialState.__init__`
+likewise lets DeepSpeed meet its processes only on accelerators; ZeRO-3 asks for them while the model is loaded, and
+would count one. Accelerators are left alone.
 """
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from typing import Any
 
 
@@ -25,3 +29,20 @@ def shard_on_cpu(trainer: Any) -> None:
     state.distributed_type = DistributedType.FSDP
     PartialState._shared_state["distributed_type"] = DistributedType.FSDP
     trainer.is_fsdp_enabled = True
+
+
+def let_deepspeed_meet(arguments: Any) -> None:
+    """Tell DeepSpeed of the processes that have met already, before a model is loaded in pieces.
+
+    Its first use on a machine compiles an operator for CPU processes, which it prints; a run's answer is alone on
+    standard output, so that goes to where messages go.
+    """
+    import torch
+
+    if not arguments.deepspeed or not torch.distributed.is_initialized():
+        return
+    with redirect_stdout(sys.stderr):
+        from deepspeed import comm
+
+        if not comm.is_initialized():
+            comm.init_distributed(torch.distributed.get_backend(), auto_mpi_discovery=False, verbose=False)

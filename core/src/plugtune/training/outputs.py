@@ -6,12 +6,14 @@ import shutil
 from pathlib import Path
 
 from plugtune.errors import RequestError
+from plugtune.plugins.lockfile import RUN_FILE
 from plugtune.training.checkpoint import MANIFEST, STAGING, checkpoints, choose, verify
 from plugtune.training.plan import Plan
 from plugtune.training.sameness import check_same_run, identity
 
-LAUNCHER_FILES = frozenset({"training_args.yaml", "running_log.txt", "board_config.yaml"})
-"""What a program that starts runs may have put into `output_dir` before the run: its options, its log, its form."""
+LAUNCHER_FILES = frozenset({"training_args.yaml", "running_log.txt", "board_config.yaml", RUN_FILE})
+"""What a program that starts runs may have put into `output_dir` before the run: its options, its log, its form.
+A run that failed before its first step has left its list of plugins and nothing to lose."""
 
 
 def check_output(plan: Plan, restarted: bool = False, processes: int = 1) -> Path | None:

@@ -10,6 +10,8 @@ NOISE = (
     "Failed to load CPU gemm_4bit_forward",  # an optional download of bitsandbytes
     "is deprecated and will be removed in v6",  # names that core still uses for older transformers 5
     "pin_memory",
+    "istutils",  # setuptools about the order in which DeepSpeed's imports come
+    "torch.distributed.",  # names that DeepSpeed still uses for older torch
 )
 
 

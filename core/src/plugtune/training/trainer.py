@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from plugtune.capabilities import load_ref
+from plugtune.modeling.zero import cut_up
 from plugtune.training import attention
 from plugtune.training.collate import EndToEndCollator, PaddedCollator
 from plugtune.training.context import TrainerContext
@@ -49,7 +50,7 @@ class PlugtuneTrainer(WholeSaves, CountsTokens):
         wanted = not run.plain_loss and context.plan.data.padding_free and (stock or self.reads_end_to_end)
         self.end_to_end = bool(wanted and _takes_kept_logits(context.model) and attention.enable(context.model))
         # Weights that are cut up among processes are whole only inside the model's own forward pass.
-        whole = not (context.arguments.fsdp or context.arguments.deepspeed)
+        whole = not (context.arguments.fsdp or any(map(cut_up, context.model.parameters())))
         if self.end_to_end and whole:
             self._keep_less(context)
         smoothing = float(context.arguments.label_smoothing_factor)

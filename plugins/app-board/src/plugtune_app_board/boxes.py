@@ -47,6 +47,8 @@ def deepspeed(values: Mapping[str, Any]) -> dict[str, Any]:
     if stage not in ("2", "3"):
         return {}
     zero: dict[str, Any] = {"stage": int(stage), "overlap_comm": True, "contiguous_gradients": True}
+    if stage == "3":
+        zero["stage3_gather_16bit_weights_on_model_save"] = True
     if values.get("train.ds_offload"):
         zero |= {"offload_optimizer": {"device": "cpu"}} | (
             {"offload_param": {"device": "cpu"}} if stage == "3" else {}
