@@ -8,6 +8,7 @@ from typing import cast
 
 from plugtune.data.encoding import Dropped, EncodedRow, EncodeOutcome, EncoderContext
 from plugtune.data.records import Document, Record, RowError
+from plugtune.data.tokenize import TextTokenizer
 
 
 class DocumentEncoder:
@@ -29,13 +30,23 @@ class DocumentEncoder:
         import hashlib
 
         digest = hashlib.sha256(vocabulary.encode()).hexdigest()
+        fast = backend if getattr(self.tokenizer, "is_fast", False) else None
+        self._tokenize = TextTokenizer(fast, self._plain, special=True)
         self.fingerprint = f"document 1 {digest} {self.cutoff} {self.policy} {self.packing}"
+
+    def expect_many(self) -> None:
+        """Many documents will be encoded."""
+        self._tokenize.expect_many()
+
+    def _plain(self, texts: Sequence[str]) -> list[list[int]]:
+        ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=True)["input_ids"]
+        return ids
 
     def encode(self, records: Sequence[Record]) -> list[EncodeOutcome]:
         """One outcome for each document; with packing the blocks of a batch stand at its last document."""
         eos = self.tokenizer.eos_token or ""
         texts = [document.text + eos for document in cast("Sequence[Document]", records)]
-        rows = self.tokenizer(texts, add_special_tokens=True)["input_ids"] if texts else []
+        rows = self._tokenize(texts) if texts else []
         if not self.packing:
             return [self._alone(ids) for ids in rows]
         joined = list(chain.from_iterable(rows))

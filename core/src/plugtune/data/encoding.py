@@ -63,6 +63,9 @@ class EncoderContext:
 class Encoder(Protocol):
     """Records → token rows.
 
+    An encoder, or the template that it has as `template`, may have a method `expect_many()`: it is called before worker
+    processes are started for a large data set.
+
     Attributes:
         fingerprint: text that changes whenever the same records would give other rows; part of the cache's key.
         columns: names of the integer-list columns of its rows.

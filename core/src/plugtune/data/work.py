@@ -35,6 +35,12 @@ class Work:
     encoder: Encoder
     filters: tuple[RecordFilter, ...] = ()
 
+    def expect_many(self) -> None:
+        """Many rows will come: the encoder, or the template that it writes with, may get ready for them."""
+        for part in (self.encoder, getattr(self.encoder, "template", None)):
+            if ready := getattr(part, "expect_many", None):
+                ready()
+
     def outcomes(self, rows: Sequence[RawRow], count: SetReport | None = None) -> list[EncodeOutcome]:
         """What becomes of each row; changes that filters make are counted."""
         outcomes: list[Any] = []

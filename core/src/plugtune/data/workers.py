@@ -47,6 +47,7 @@ def _cores() -> int:
 
 def _in_processes(work: Work, groups: Iterator[list[RawRow]], workers: int) -> Iterator[Batch]:
     context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn")
+    work.expect_many()
     gc.freeze()  # a collection in a worker would touch, and so copy, every page that it shares with this process
     pool = ProcessPoolExecutor(workers, context, _start_worker, (work,))
     under_way: deque[Future[Batch]] = deque()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from plugtune.data.records import Conversation, RowError, TokenizedChat
+from plugtune.data.tokenize import TextTokenizer
 from plugtune.errors import RequestError
 from plugtune.templating.counting import counted
 from plugtune.templating.exported import exported_template
@@ -24,6 +25,11 @@ class BoundTemplate:
         self.name, self.stop = template.name, template.stop
         self.digest = digest(template, self.options, vocabulary_digest(tokenizer))
         self.eos_id = self._eos_id()
+        self._tokenize = _text_tokenizer(tokenizer)
+
+    def expect_many(self) -> None:
+        """Many conversations will be encoded."""
+        self._tokenize.expect_many()
 
     def _eos_id(self) -> int:
         if self.template.replace_eos and self.template.stop:
@@ -76,13 +82,7 @@ class BoundTemplate:
 
     def _ids(self, pieces: Iterable[Piece]) -> dict[str, list[int]]:
         texts = list(dict.fromkeys(piece for piece in pieces if isinstance(piece, str) and piece))
-        backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        if not texts:
-            return {}
-        if backend is not None and getattr(self.tokenizer, "is_fast", False):
-            encoded = backend.encode_batch_fast(texts, add_special_tokens=False)
-            return {text: item.ids for text, item in zip(texts, encoded, strict=True)}
-        return {text: self.tokenizer.encode(text, add_special_tokens=False) for text in texts}
+        return dict(zip(texts, self._tokenize(texts), strict=True)) if texts else {}
 
     def _join(self, pieces: Sequence[Piece], ids: dict[str, list[int]]) -> list[int]:
         result: list[int] = []
@@ -129,6 +129,18 @@ class BoundTemplate:
     def chat_template_note(self) -> str:
         """What `chat_template` cannot do although the template can; empty when it is equal in everything."""
         return exported_template(self).note
+
+
+def _text_tokenizer(tokenizer: Any) -> TextTokenizer:
+    """Ids of pieces, which are tokenized as they are: no special token is put around them."""
+    backend = getattr(tokenizer, "backend_tokenizer", None) if getattr(tokenizer, "is_fast", False) else None
+
+    def plain(texts: Sequence[str]) -> list[list[int]]:
+        if backend is None:
+            return [tokenizer.encode(text, add_special_tokens=False) for text in texts]
+        return [encoding.ids for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    return TextTokenizer(backend, plain)
 
 
 def no_token(name: str, text: str) -> RequestError:
