@@ -9,7 +9,7 @@ STAMP := $(VENV)/.plugtune-setup
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: setup setup-long setup-browser board demo test test-long test-versions test-browser test-fast lint index bench bench-quick docs clean
+.PHONY: setup setup-long setup-browser board demo test test-long test-versions test-browser test-fast lint index bench bench-quick compare-templates docs clean
 
 setup: $(STAMP)
 
@@ -80,6 +80,10 @@ bench: setup
 # Our training step against the plain padded one, by processor time; ends with status 1 on a regression.
 bench-quick: setup
 	$(BIN)/python bench/quick.py
+
+# Every template beside LLaMA-Factory's own code, then docs/templates-compared.md; two minutes.
+compare-templates: setup
+	$(BIN)/python bench/compare_templates.py --page $(COMPARE)
 
 clean:
 	rm -rf $(VENV) demo-run
