@@ -22,6 +22,9 @@ $(STAMP): core/pyproject.toml $(wildcard plugins/*/pyproject.toml) contrib_templ
 	touch $(STAMP)
 
 comma := ,
+space := $(subst ,, )
+# Every plugin's package, from `plugins/stage-sft/src/plugtune_stage_sft/__init__.py`.
+PACKAGES := $(notdir $(patsubst %/__init__.py,%,$(wildcard plugins/*/src/*/__init__.py contrib_templates/src/*/__init__.py)))
 
 demo: setup
 	$(BIN)/python scripts/demo.py
@@ -53,7 +56,8 @@ test-fast: setup
 lint: setup
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
-	$(BIN)/python -m mypy -p plugtune
+	MYPYPATH=$(subst $(space),:,$(wildcard plugins/*/src contrib_templates/src)) \
+	  $(BIN)/python -m mypy -p plugtune $(addprefix -p ,$(PACKAGES))
 
 # The web board, on http://127.0.0.1:7860/
 board: setup

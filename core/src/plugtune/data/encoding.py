@@ -72,7 +72,9 @@ class Encoder(Protocol):
     """
 
     fingerprint: str
-    columns: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...
 
     def encode(self, records: Sequence[Record]) -> list[EncodeOutcome]:
         """One outcome for each record, in order. Pure: the same records give the same rows in every process."""

@@ -27,8 +27,10 @@ class Form(Protocol):
     """
 
     config: dict[str, Any]
-    note: str
     original_files: bool
+
+    @property
+    def note(self) -> str: ...
 
     def written(self, name: str, tensor: torch.Tensor, merge: Merge) -> Iterator[Named]:
         """What is written for a tensor of the base."""

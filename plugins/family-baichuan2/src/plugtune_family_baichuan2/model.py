@@ -85,5 +85,5 @@ class BaichuanForCausalLM(LlamaForCausalLM):
         self.post_init()
 
     @property
-    def _supports_flash_attn(self) -> bool:
+    def _supports_flash_attn(self) -> bool:  # type: ignore[override]
         return not self.config.alibi  # its kernels take no biases

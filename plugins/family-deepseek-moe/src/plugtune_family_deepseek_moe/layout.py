@@ -8,7 +8,7 @@ first layers are dense. The balance loss of pre-training is not added.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from plugtune.errors import RequestError
 from plugtune.modeling.layout import Layout, OriginalConfig, Portable
@@ -67,7 +67,7 @@ class DeepseekForCausalLM(LlamaForCausalLM):
         super().__init__(config)
         for index, layer in enumerate(self.model.layers):
             if config.sparse(index):
-                layer.mlp = DeepseekV2Moe(config)
+                layer.mlp = DeepseekV2Moe(cast(Any, config))  # it reads names that both configs have
         self.post_init()
 
 

@@ -33,7 +33,7 @@ class ScaledRotaryEmbedding(Qwen2RotaryEmbedding):
     def forward(self, x: torch.Tensor, position_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """cos and sin, `(batch, tokens, size)`."""
         if self.alpha is None:
-            return super().forward(x, position_ids)  # type: ignore[no-any-return]
+            return super().forward(x, position_ids)
         size = 2 * self.inv_freq.shape[0]
         # base·α^(d/(d−2)) to the power −2i/d is the usual frequency times α^(−2i/(d−2)).
         power = torch.arange(0, size, 2, device=x.device, dtype=torch.float) / (size - 2)
@@ -72,7 +72,7 @@ class QWenModel(Qwen2Model):
         self.rotary_emb = ScaledRotaryEmbedding(config)
         self.post_init()
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -94,14 +94,15 @@ class QWenModel(Qwen2Model):
                 kwargs["query_scale"] = self._logn(position_ids)
         if seen and self.config.use_dynamic_ntk:
             alpha = _kept_alpha(cache, len(self.layers))
-        self.rotary_emb.alpha = alpha
+        rotary: Any = self.rotary_emb
+        rotary.alpha = alpha
         try:
             output = super().forward(
                 input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids,
                 inputs_embeds=inputs_embeds, **kwargs,
             )  # fmt: skip
         finally:
-            self.rotary_emb.alpha = None
+            rotary.alpha = None
         made = cache if cache is not None else cache_of(dict(output) if hasattr(output, "keys") else {})
         if isinstance(made, DynamicCache) and self.config.use_dynamic_ntk:
             _keep_alpha(made, len(self.layers), alpha, tokens)

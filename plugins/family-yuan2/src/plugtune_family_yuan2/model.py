@@ -71,7 +71,7 @@ class YuanAttention(LlamaAttention):
         super().__init__(config, layer_idx)
         self.lf_gate = LocalizedFilter(config.hidden_size)
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         hidden_states: torch.Tensor,
         position_embeddings: tuple[torch.Tensor, torch.Tensor],
@@ -96,7 +96,7 @@ class YuanMLP(LlamaMLP):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`(…, hidden)` in and out."""
-        return self.down_proj(self.gate_proj(x) * self.act_fn(self.up_proj(x)))  # type: ignore[no-any-return]
+        return self.down_proj(self.gate_proj(x) * self.act_fn(self.up_proj(x)))
 
 
 class YuanModel(LlamaModel):
@@ -108,7 +108,7 @@ class YuanModel(LlamaModel):
             layer.self_attn, layer.mlp = YuanAttention(config, index), YuanMLP(config)
         self.post_init()
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import plugtune
+from plugtune.data.records import RecordKind
 from plugtune.data.writable import WritableFormat
 
-_CHAT = ("conversation", "preference", "feedback")
+_CHAT: tuple[RecordKind, ...] = ("conversation", "preference", "feedback")
 _SHAREGPT_TAGS = {
     "role_tag": "from",
     "content_tag": "value",

@@ -42,7 +42,7 @@ def openai(rows: Rows) -> Recognised | None:
 
 def _messages(rows: Rows, role: str, content: str, tags: Mapping[str, str]) -> Recognised | None:
     for column in ("messages", "conversations", "conversation"):
-        lists = [row.get(column) for row in rows]
+        lists: list[Any] = [row.get(column) for row in rows]
         if lists and all(_is_messages(value, role) for value in lists):
             names = set().union(*rows)
             mapping = {

@@ -20,7 +20,7 @@ def resolve(repository: str, *, revision: str | None, token: str | None, cache_d
     """
     from modelscope_hub import HubApi, NetworkError, RequestTimeoutError
 
-    wanted = {
+    wanted: dict[str, Any] = {
         # The default branch is called main on one hub and master on the other; a run's default names the former.
         "revision": "master" if revision in (None, "main") else revision,
         "cache_dir": cache_dir,

@@ -16,7 +16,8 @@ def split(model: Any, targets: Sequence[str], option: str) -> tuple[list[Any], l
         RequestError: a target names nothing, or no trained matrix is among them.
     """
     names = set(check_targets(model, targets, None, option))
-    matrices, rest = [], []
+    matrices: list[Any] = []
+    rest: list[Any] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             module = name.rpartition(".")[0]

@@ -85,7 +85,9 @@ class PairTrainer(JudgedTrainer):
         tokens = token_logps(model, batch["answers"])
         logps = pair_logps(tokens, lengths, self.ld_alpha)
         means = answer_logps(tokens, lengths)[::2] / lengths[::2]
-        pairs = Pairs(*logps.unbind(1), lengths[::2], lengths[1::2], means, *batch["reference"].unbind(1))
+        chosen, rejected = logps.unbind(1)
+        ref_chosen, ref_rejected = batch["reference"].unbind(1)
+        pairs = Pairs(chosen, rejected, lengths[::2], lengths[1::2], means, ref_chosen, ref_rejected)
         kept = batch["labels"] != -100
         if self.loss.baselines:
             pairs = replace(
