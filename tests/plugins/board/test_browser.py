@@ -1,13 +1,16 @@
-"""The tutorial's whole path in a real Chromium: language, model, data, preview, start, curve, abort, again, chat, export.
+"""The tutorial's whole path in a real Chromium: language, model, data, preview, start, curve, abort, again, evaluation,
+chat, export.
 
-The pictures of docs/board.md are made here, by `PLUGTUNE_PICTURES=docs/images pytest -m browser`, with
-`PLUGTUNE_PICTURE_MODEL` naming the folder of a model worth looking at and `PLUGTUNE_PATIENCE` the seconds it may need.
+The pictures of docs/board.md are made here, by `PLUGTUNE_PICTURES=docs/images/board pytest -m browser`, with
+`PLUGTUNE_PICTURE_MODEL` naming the folder of a model worth looking at and `PLUGTUNE_PATIENCE` the seconds that a thing
+may need to happen.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,8 +22,9 @@ CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("c
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
-PATIENCE = 1000 * int(os.environ.get("PLUGTUNE_PATIENCE", "120"))
+PATIENCE = 1000 * int(os.environ.get("PLUGTUNE_PATIENCE", "300"))
 """Milliseconds: a loaded machine is slow, a broken page never gets there."""
+LOOKS = tuple((scheme, width) for scheme in ("light", "dark") for width in (1280, 1920))
 
 
 class Board:
@@ -90,17 +94,37 @@ class Board:
         self.page.screenshot(path="/tmp/board-failure.png", full_page=True)
         raise AssertionError(f"{told}: {self.page.locator('#train-log textarea').input_value()[-2000:]}")
 
-    def picture(self, name: str) -> None:
+    def settled(self, selector: str) -> None:
+        """Wait until a text that is being written stays as it is for two seconds."""
+        at = self.page.locator(selector).first
+        seen: list[str] = []
+        self.wait(lambda: seen.append(at.inner_text()) or (len(seen) > 10 and len(set(seen[-10:])) == 1), selector)
+
+    def words(self) -> str:
+        """Everything that can be read on the page."""
+        return str(self.page.locator("body").inner_text())
+
+    def picture(self, name: str, *looks: tuple[str, int]) -> None:
+        """Pictures of the page as it is, in light and dark, at both widths; nothing when none are asked for."""
         if self.pictures is None:
             return
-        self.page.wait_for_timeout(600)
-        raw = self.page.screenshot(full_page=True)
+        for scheme, width in looks or LOOKS:
+            self.page.emulate_media(color_scheme=scheme)
+            self.page.set_viewport_size({"width": width, "height": 900})
+            self.page.wait_for_function("s => document.body.classList.contains('dark') === (s === 'dark')", arg=scheme)
+            self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            self._keep(self.page.screenshot(full_page=True, animations="disabled"), f"{name}-{scheme}-{width}")
+        self.page.emulate_media(color_scheme="light")
+        self.page.set_viewport_size({"width": 1280, "height": 900})
+
+    def _keep(self, raw: bytes, name: str) -> None:
         from io import BytesIO
 
         from PIL import Image
 
+        assert self.pictures is not None
         image = Image.open(BytesIO(raw)).convert("RGB")
-        image.quantize(128, dither=Image.Dither.NONE).save(self.pictures / f"board-{name}.png", optimize=True)
+        image.quantize(128, dither=Image.Dither.NONE).save(self.pictures / f"{name}.png", optimize=True)
 
 
 @pytest.fixture
@@ -141,11 +165,13 @@ def test_the_tutorial_s_path_from_language_to_merged_model(
     _settings(board, epochs=60, save_steps=500)
     board.page.click("#preview-command")
     board.page.wait_for_selector("#command:has-text('--learning_rate=0.001')")
-    board.picture("command")
+    board.picture("command", ("dark", 1280))
     _start_and_abort(board, address)
     _start_again(board)
     _check_files(work, model)
     _compare(board)
+    board.pick("top-checkpoint_path", "second")
+    _evaluate(board, work)
     _chat(board)
     _export(board, work)
     assert board.console == []
@@ -154,7 +180,6 @@ def test_the_tutorial_s_path_from_language_to_merged_model(
 def _languages(board: Board) -> None:
     board.language(2, "开始")
     assert "模型名称" in board.page.locator("#top-model_name").inner_text()
-    board.picture("zh")
     board.language(1, "Запуск")
     board.language(0, "Start")
     assert board.page.evaluate("performance.getEntriesByType('navigation').length") == 1, "no reload"
@@ -166,8 +191,9 @@ def _preview(board: Board) -> None:
     trained = "".join(board.page.locator("#train-seen .pt-row").first.locator(".pt-on").all_inner_texts())
     assert "Plug" in trained
     assert "Who are you" not in trained, "questions are context"
+    assert not re.findall("[\u0400-\u04ff\u4e00-\u9fff]+", board.words()), "words of the languages before"
     first = board.page.locator("#train-seen .pt-row b").first.inner_text()
-    board.picture("preview")
+    board.picture("preview", ("light", 1280))
     board.page.click("#next")
     board.wait(
         lambda: board.page.locator("#train-seen .pt-row b").first.inner_text() != first, "the page was not turned"
@@ -194,7 +220,7 @@ def _start_and_abort(board: Board, address: str) -> None:
     board.wait(lambda: board.steps() >= 3, "the curve did not begin")
     before = board.steps()
     board.wait(lambda: board.steps() > before, "the curve did not move")
-    board.picture("training")
+    board.picture("running", ("light", 1280))
     board.open(address)
     board.wait(lambda: board.state() == "running" and board.steps() > before, "a page loaded anew did not find the run")
     board.page.click("#abort")
@@ -214,7 +240,7 @@ def _start_again(board: Board) -> None:
     )
     assert board.state() == "finished", board.page.locator("#train-log textarea").input_value()
     assert "training finished" in board.page.locator("#train-status").inner_text()
-    board.picture("finished")
+    board.picture("train")
 
 
 def _check_files(work: Path, model: str) -> None:
@@ -247,7 +273,6 @@ def _compare(board: Board) -> None:
 
 
 def _chat(board: Board) -> None:
-    board.pick("top-checkpoint_path", "second")
     board.tab(2)
     board.page.click("#load-model")
     board.page.wait_for_selector("#query textarea:visible")
@@ -256,6 +281,7 @@ def _chat(board: Board) -> None:
     board.page.click("#send")
     answers = board.page.locator("#chatbot .bot")
     board.wait(lambda: answers.count() > 0 and answers.first.inner_text().strip() != "", "no answer")
+    board.settled("#chatbot .bot")
     board.picture("chat")
     board.page.click("#unload-model")
     board.wait(lambda: not board.page.locator("#query").is_visible(), "it was not unloaded")
@@ -263,14 +289,34 @@ def _chat(board: Board) -> None:
 
 def _export(board: Board, work: Path) -> None:
     board.tab(3)
-    board.fill("export-export_dir", "models/merged")
-    board.page.click("#export-start")
-    board.wait(lambda: board.state("export") in ("finished", "failed"), "the export did not end")
-    assert board.state("export") == "finished", board.page.locator("#export-log textarea").input_value()
-    board.picture("export")
+    _export_as(board, "merged", "models/merged")
     from transformers import AutoModelForCausalLM
 
     assert AutoModelForCausalLM.from_pretrained(work / "models/merged", use_safetensors=True) is not None
+    board.pick("export-exporter", "GGUF file")
+    _export_as(board, "gguf", "models/for-llama")
+    from gguf import GGUFReader
+
+    files = list((work / "models/for-llama").glob("*.gguf"))
+    assert len(files) == 1
+    assert any(tensor.name == "token_embd.weight" for tensor in GGUFReader(files[0]).tensors)
+    board.picture("export")
+
+
+def _export_as(board: Board, kind: str, folder: str) -> None:
+    name = Path(folder).name
+    board.fill("export-export_dir", folder)
+    board.page.click("#export-preview-command")
+    board.page.wait_for_selector(f"#export-command:has-text('--exporter={kind}')")
+    board.page.click("#export-start")
+    board.wait(
+        lambda: (
+            board.state("export") in ("finished", "failed")
+            and name in board.page.locator("#export-status").inner_text()
+        ),
+        f"the export {kind} did not end",
+    )
+    assert board.state("export") == "finished", board.page.locator("#export-log textarea").input_value()
 
 
 @pytest.mark.parametrize(("width", "scheme", "language"), [(1280, "light", "ru"), (1920, "dark", "zh")])
@@ -282,10 +328,9 @@ def test_every_page_fits_its_window_and_says_nothing_in_another_language(
     board.page.wait_for_selector("#train-status .pt-status")
     for number in range(5):
         board.tab(number)
-        board.page.wait_for_timeout(300)
         assert board.page.evaluate("document.documentElement.scrollWidth") <= width
         if number == 0:
-            board.picture(f"{scheme}-{width}-{language}")
+            board.picture(f"train-{language}", (scheme, width))
         english = {"Start", "Abort", "Refresh", "Load model", "Export", "Compare"}
         assert not english & {text.strip() for text in board.page.locator("button:visible").all_inner_texts()}
     assert board.console == []
@@ -336,7 +381,6 @@ def test_a_run_of_two_processes_outlives_its_board_and_is_gone_on_with(
     folder = work / "saves/Custom/lora/first"
     reached = max(int(path.name.partition("-")[2]) for path in folder.glob("checkpoint-*"))
     _go_on(board, folder, reached)
-    _evaluate(board, work)
     assert board.console == []
 
 

@@ -16,7 +16,6 @@ from plugtune_app_board.form import Form
 from plugtune_app_board.labels import LANGUAGES, Labels, labels
 from plugtune_app_board.pages import chat, evaluate, export, monitor, runs, top, train
 
-QUIET = train.QUIET
 FONTS = ["ui-sans-serif", "system-ui", "Segoe UI", "Noto Sans", "Noto Sans CJK SC", "Microsoft YaHei", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Consolas", "DejaVu Sans Mono", "monospace"]
 
@@ -44,6 +43,7 @@ def board_page(board: Board) -> gr.Blocks:
     language = str(board.remembered().get("lang") or "en")
     form = Form(language if language in LANGUAGES else "en")
     with gr.Blocks(title="plugtune board", analytics_enabled=False, fill_width=True) as page:
+        form.begin()
         top.build(board, form)
         monitors: list[monitor.Monitor] = []
         with gr.Tabs(selected="train", elem_id="tabs") as form.tabs:
@@ -62,7 +62,7 @@ def board_page(board: Board) -> gr.Blocks:
         footer = gr.HTML(memory_html(labels(form.language)), elem_id="memory", padding=False)
         for wire in form.later:
             wire()
-        tab.select(listed, form.items["top.lang"], targets, **QUIET)
+        tab.select(listed, form.items["top.lang"], targets, **form.quiet)
         _clock(board, form, monitors, results, footer)
         _languages(board, form)
         _restore(board, form, page, monitors)
@@ -72,18 +72,19 @@ def board_page(board: Board) -> gr.Blocks:
 def _clock(board: Board, form: Form, monitors: list[monitor.Monitor], results: Any, footer: Any) -> None:
     language = form.items["top.lang"]
     clock, slow = gr.Timer(2), gr.Timer(5)
+    tick, inputs, outputs = monitor.together(monitors, language)
+    clock.tick(tick, inputs, outputs, trigger_mode="once", **form.quiet)
     for watch in monitors:
-        clock.tick(watch.tick, watch.inputs(language), watch.outputs(), trigger_mode="once", **QUIET)
         if watch.plot is not None:
             for event in (watch.metric.input, watch.smoothing.release):
-                event(watch.tick, watch.inputs(language), watch.outputs(), **QUIET)
+                event(watch.tick, watch.inputs(language), watch.outputs(), **form.quiet)
     shown = gr.State("")
 
     def look(before: str, language: str) -> Any:
         found = evaluate.results_of(board)
         return memory_html(labels(language)), (found if found != before else gr.skip()), found
 
-    slow.tick(look, [shown, language], [footer, results, shown], **QUIET)
+    slow.tick(look, [shown, language], [footer, results, shown], **form.quiet)
 
 
 def _languages(board: Board, form: Form) -> None:
@@ -94,7 +95,7 @@ def _languages(board: Board, form: Form) -> None:
         answer[chooser] = gr.update(**{**answer[chooser], "value": language})
         return answer
 
-    form.items["top.lang"].input(change, form.items["top.lang"], form.worded(), **QUIET)
+    form.items["top.lang"].input(change, form.items["top.lang"], form.worded(), **form.quiet)
 
 
 def _restore(board: Board, form: Form, page: gr.Blocks, monitors: list[monitor.Monitor]) -> None:
@@ -111,9 +112,9 @@ def _restore(board: Board, form: Form, page: gr.Blocks, monitors: list[monitor.M
             answer[item] = gr.update(**{**answer.get(item, {}), "value": value})
         return answer
 
-    loaded = page.load(restore, None, list({*form.worded(), *form.items.values()}), **QUIET)
-    for watch in monitors:
-        loaded.then(watch.tick, watch.inputs(form.items["top.lang"]), watch.outputs(), **QUIET)
+    loaded = page.load(restore, None, list({*form.worded(), *form.items.values()}), **form.quiet)
+    tick, inputs, outputs = monitor.together(monitors, form.items["top.lang"])
+    loaded.then(tick, inputs, outputs, **form.quiet)
 
 
 def _running(board: Board, ids: list[str]) -> dict[str, Any]:
@@ -148,6 +149,7 @@ def chat_page(board: Board, language: str) -> gr.Blocks:
     """The page that only chats, with a model that is loaded already."""
     form = Form(language)
     with gr.Blocks(title="plugtune chat", analytics_enabled=False, fill_width=True) as page:
+        form.begin()
         with gr.Row(equal_height=True):
             form.make(
                 gr.HTML,
@@ -158,5 +160,5 @@ def chat_page(board: Board, language: str) -> gr.Blocks:
             form.field("top.lang", gr.Dropdown, choices=lambda _: [(n, c) for c, n in LANGUAGES.items()],
                        value=form.language, scale=1, min_width=140, filterable=False)  # fmt: skip
         chat.build(board, form, loads=False)
-        form.items["top.lang"].input(form.relabel, form.items["top.lang"], form.worded(), **QUIET)
+        form.items["top.lang"].input(form.relabel, form.items["top.lang"], form.worded(), **form.quiet)
     return page

@@ -179,7 +179,7 @@ class Composer:
         folder = self.settings.roots.inside(target, "export.export_dir")
         return Order(
             "export", f"export {Path(target).name}", options, folder, state / f"{identity}.yaml",
-            state / f"{identity}.txt", folder / "config.json", self.environment({**values, "train.devices": []}),
+            state / f"{identity}.txt", folder, self.environment({**values, "train.devices": []}),
         )  # fmt: skip
 
     # Pieces ----------------------------------------------------------------------------------------------------------

@@ -29,6 +29,21 @@ class Form:
         self.items: dict[str, Any] = {}
         self._changes: list[tuple[Any, Change]] = []
         self.later: list[Callable[[], None]] = []
+        self._spot: Any = None
+
+    def begin(self) -> None:
+        """Make the place that quiet events tell their progress to; called first within the page."""
+        self._spot = gr.HTML("", elem_id="spot", padding=False)
+
+    @property
+    def quiet(self) -> dict[str, Any]:
+        """Settings of an event whose progress is not shown.
+
+        Gradio's page walks through its whole tree for every component that was ever an output of some event, on each
+        change of any event's progress. With hundreds of outputs that took most of a core while nothing was done; an
+        event that tells its progress to one place costs nothing to speak of.
+        """
+        return {"show_progress": "hidden", "show_progress_on": self._spot, "api_visibility": "private"}
 
     def said(self, component: Any, change: Change) -> Any:
         """Remember how a component changes with the language."""

@@ -24,7 +24,7 @@ class Order:
         folder: where its files go, relative to the working folder.
         file: the YAML file.
         log: file of its output.
-        proof: a file that it leaves when all went well.
+        proof: a file that it leaves when all went well; the folder itself where that appears whole or not at all.
     """
 
     kind: str

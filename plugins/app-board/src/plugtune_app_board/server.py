@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import socket
 import sys
@@ -55,7 +57,14 @@ def serve(page: Any, settings: Settings) -> None:
     if not settings.local:
         print(f"other machines reach it as {socket.gethostname()} or by address; it asks for "
               f"{'a login' if settings.auth else 'the token above'}", file=sys.stderr, flush=True)  # fmt: skip
+    logging.getLogger("uvicorn.error").addFilter(_worth_saying)
     uvicorn.Server(config).run(sockets=[sock])
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Whether a line of the server's is shown: an open page's stream that ends with the server is no error."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return not (kind is not None and issubclass(kind, asyncio.CancelledError)) and "running task(s)" not in record.msg
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -13,7 +13,6 @@ from plugtune_app_board.board import Board
 from plugtune_app_board.form import Form, problem_box
 from plugtune_app_board.labels import labels
 from plugtune_app_board.look import explain
-from plugtune_app_board.pages.train import QUIET
 
 GENERATION = ("max_new_tokens", "top_p", "temperature", "top_k", "repetition_penalty", "skip_special_tokens")
 
@@ -39,7 +38,7 @@ def build(board: Board, form: Form, *, loads: bool = True) -> None:
     with gr.Column(visible=not loads, elem_id="chat-box") as box, gr.Row(equal_height=False):
         with gr.Column(scale=3):
             talk = form.make(
-                gr.Chatbot, lambda w: {"label": w("tab_chat"), "placeholder": w("chat_empty")}, height=520,
+                gr.Chatbot, lambda w: {"label": w("tab_chat"), "placeholder": w("chat_empty")}, height=640,
                 elem_id="chatbot", reasoning_tags=[("<think>", "</think>")], sanitize_html=True, buttons=["copy"],
                 latex_delimiters=[{"left": "$$", "right": "$$", "display": True}],
             )  # fmt: skip
@@ -110,8 +109,8 @@ def _loading(
             return explain(error), gr.skip(), gr.skip(), gr.skip()
         return "", state_html(board, language), gr.update(visible=False), []
 
-    load.click(open_model, inputs, [message, status, box], concurrency_limit=1, **QUIET)
-    unload.click(close_model, form.items["top.lang"], [message, status, box, talk], **QUIET)
+    load.click(open_model, inputs, [message, status, box], concurrency_limit=1, **form.quiet)
+    unload.click(close_model, form.items["top.lang"], [message, status, box, talk], **form.quiet)
 
 
 def _talking(board: Board, form: Form, message: Any, talk: Any, query: Any, buttons: tuple[Any, Any, Any]) -> None:
@@ -145,10 +144,10 @@ def _talking(board: Board, form: Form, message: Any, talk: Any, query: Any, butt
             yield history, text, explain(error)
 
     outputs = [talk, query, message]
-    sent = send.click(answer, inputs, outputs, concurrency_limit=4, **QUIET)
-    typed = query.submit(answer, inputs, outputs, concurrency_limit=4, **QUIET)
-    halt.click(None, None, None, cancels=[sent, typed], **QUIET)
-    clear.click(lambda: [], None, talk, cancels=[sent, typed], **QUIET)
+    sent = send.click(answer, inputs, outputs, concurrency_limit=4, **form.quiet)
+    typed = query.submit(answer, inputs, outputs, concurrency_limit=4, **form.quiet)
+    halt.click(None, None, None, cancels=[sent, typed], **form.quiet)
+    clear.click(lambda: [], None, talk, cancels=[sent, typed], **form.quiet)
 
 
 def escaped(text: str) -> str:

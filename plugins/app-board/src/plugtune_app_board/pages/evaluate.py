@@ -15,7 +15,7 @@ from plugtune_app_board.form import Form, problem_box
 from plugtune_app_board.labels import labels
 from plugtune_app_board.look import explain
 from plugtune_app_board.pages import monitor, preview
-from plugtune_app_board.pages.train import QUIET, fresh
+from plugtune_app_board.pages.train import fresh
 
 
 def build(board: Board, form: Form) -> tuple[monitor.Monitor, Any]:
@@ -47,7 +47,8 @@ def build(board: Board, form: Form) -> tuple[monitor.Monitor, Any]:
         stop = form.button("abort", "eval_abort", variant="stop")
     message = problem_box()
     with gr.Column(visible=False) as shown:
-        code = gr.Code(language="shell", interactive=False, elem_id="eval-command", max_lines=20)
+        code = form.make(gr.Code, lambda w: {"label": w("command")}, language="shell", interactive=False,
+                         elem_id="eval-command", max_lines=20)  # fmt: skip
     watch = monitor.build(board, form, "evaluate")
     results = form.make(
         gr.Code,
@@ -85,11 +86,11 @@ def _wire(board: Board, form: Form, message: Any, shown: Any, code: Any, buttons
         return f'<div class="pt-ok">{words("started" if job.state != "queued" else "queued")}</div>', fresh("eval")
 
     show.click(show_command, everything, [message, shown, code], api_visibility="private")
-    start.click(begin, everything, [message, at["eval.output_dir"]], concurrency_limit=1, **QUIET)
-    stop.click(monitor.ender(board, "evaluate", board.jobs.abort), at["top.lang"], message, **QUIET)
+    start.click(begin, everything, [message, at["eval.output_dir"]], concurrency_limit=1, **form.quiet)
+    stop.click(monitor.ender(board, "evaluate", board.jobs.abort), at["top.lang"], message, **form.quiet)
     folder, data = at["eval.dataset_dir"], at["eval.dataset"]
     for event in (data.focus, folder.blur):
-        event(lambda f: gr.update(choices=board.known.datasets(f, "sft")), folder, data, **QUIET)
+        event(lambda f: gr.update(choices=board.known.datasets(f, "sft")), folder, data, **form.quiet)
 
 
 def results_of(board: Board) -> str:

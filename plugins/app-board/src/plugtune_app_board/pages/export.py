@@ -13,7 +13,6 @@ from plugtune_app_board.form import Form, problem_box
 from plugtune_app_board.labels import labels
 from plugtune_app_board.look import explain
 from plugtune_app_board.pages import monitor
-from plugtune_app_board.pages.train import QUIET
 
 
 def build(board: Board, form: Form) -> monitor.Monitor:
@@ -49,7 +48,8 @@ def build(board: Board, form: Form) -> monitor.Monitor:
         stop = form.button("abort", "export_abort", variant="stop")
     message = problem_box()
     with gr.Column(visible=False) as shown:
-        code = gr.Code(language="shell", interactive=False, elem_id="export-command", max_lines=20)
+        code = form.make(gr.Code, lambda w: {"label": w("command")}, language="shell", interactive=False,
+                         elem_id="export-command", max_lines=20)  # fmt: skip
     watch = monitor.build(board, form, "export")
     at = form.items
     everything = set(form.of("top.", "export."))
@@ -72,11 +72,11 @@ def build(board: Board, form: Form) -> monitor.Monitor:
             return explain(error), gr.skip(), gr.skip()
 
     show.click(show_command, everything, [message, shown, code], api_visibility="private")
-    start.click(begin, everything, message, concurrency_limit=1, **QUIET)
-    stop.click(monitor.ender(board, "export", board.jobs.abort), at["top.lang"], message, **QUIET)
+    start.click(begin, everything, message, concurrency_limit=1, **form.quiet)
+    stop.click(monitor.ender(board, "export", board.jobs.abort), at["top.lang"], message, **form.quiet)
     if panels:
         at["export.exporter"].change(
             lambda name: [gr.update(visible=key == name) for key in panels], at["export.exporter"],
-            list(panels.values()), **QUIET,
+            list(panels.values()), **form.quiet,
         )  # fmt: skip
     return watch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,21 @@ class Monitor:
             metric = metric if metric in names else names[0]
             answer += [gr.update(choices=names, value=metric), curve(points, metric, smoothing, words)]
         return answer
+
+
+def together(monitors: Sequence[Monitor], language: Any) -> tuple[Callable[..., list[Any]], list[Any], list[Any]]:
+    """One event that looks at all of them, with its inputs and outputs: an event costs more than a look."""
+    counts = [len(watch.inputs(language)) - 1 for watch in monitors]
+
+    def tick(language: str, *values: Any) -> list[Any]:
+        answer, at = [], 0
+        for watch, count in zip(monitors, counts, strict=True):
+            answer += watch.tick(language, *values[at : at + count])
+            at += count
+        return answer
+
+    inputs = [language, *(item for watch in monitors for item in watch.inputs(language)[1:])]
+    return tick, inputs, [item for watch in monitors for item in watch.outputs()]
 
 
 def build(board: Board, form: Form, kind: str) -> Monitor:

@@ -21,18 +21,16 @@ def build(board: Board, form: Form, button: Any, tab: str) -> None:
             which = form.make(gr.Dropdown, lambda w: {"label": w("preview_which")}, choices=[], scale=2)
             number = form.make(gr.Number, lambda w: {"label": w("page")}, value=1, precision=0, scale=1, min_width=90)
             count = form.make(
-                gr.Textbox, lambda w: {"label": w("pages")}, value="", interactive=False, scale=1, min_width=110
+                gr.Textbox, lambda w: {"label": w("pages")}, value="", interactive=False, scale=1, min_width=170
             )
             back = form.button("previous", scale=1, min_width=90)
             on = form.button("next", scale=1, min_width=90)
             close = form.button("close", scale=1, min_width=90)
         problem = problem_box()
-        with gr.Tabs():
-            with form.tab(f"{tab}_seen"):
-                form.make(gr.HTML, lambda w: {"value": legend(w)})
-                seen = gr.HTML("", elem_id=f"{tab}-seen", min_height=80)
-            with form.tab(f"{tab}_stored"):
-                stored = gr.Code("", language="json", elem_id=f"{tab}-stored", interactive=False, max_lines=30)
+        form.make(gr.HTML, lambda w: {"value": legend(w)})
+        seen = gr.HTML("", elem_id=f"{tab}-seen", min_height=80)
+        with form.make(gr.Accordion, lambda w: {"label": w("as_stored")}, open=False):
+            stored = gr.Code("", language="json", elem_id=f"{tab}-stored", interactive=False, max_lines=30)
 
     everything = set(form.items.values()) | {which, number}
 

@@ -17,7 +17,7 @@ from plugtune_app_board.chart import Line
 from plugtune_app_board.form import Form, problem_box
 from plugtune_app_board.labels import Labels, labels
 from plugtune_app_board.look import explain
-from plugtune_app_board.pages.train import QUIET, load_into, read_run
+from plugtune_app_board.pages.train import load_into, read_run
 
 COLORS = ("#4f46e5", "#d97706", "#059669", "#dc2626", "#0891b2", "#7c3aed", "#be185d", "#4d7c0f")
 
@@ -78,17 +78,17 @@ def build(board: Board, form: Form) -> tuple[Any, Any]:
 
         return event
 
-    again.click(listed, at["top.lang"], [table, chosen, job], **QUIET)
-    compare.click(side_by_side, [chosen, metric, at["top.lang"]], [message, plot, differs], **QUIET)
+    again.click(listed, at["top.lang"], [table, chosen, job], **form.quiet)
+    compare.click(side_by_side, [chosen, metric, at["top.lang"]], [message, plot, differs], **form.quiet)
     for button, ask in ((remove, board.jobs.stop), (kill, board.jobs.abort)):
-        button.click(end(ask), [job, at["top.lang"]], message, **QUIET).then(
-            listed, at["top.lang"], [table, chosen, job], **QUIET
+        button.click(end(ask), [job, at["top.lang"]], message, **form.quiet).then(
+            listed, at["top.lang"], [table, chosen, job], **form.quiet
         )
 
     def wire() -> None:
         for button in (reuse, resume):
             load_into(board, form, button.click, chosen, message, lambda names: _one(board, names))
-        resume.click(lambda: gr.update(selected="train"), None, form.tabs, **QUIET)
+        resume.click(lambda: gr.update(selected="train"), None, form.tabs, **form.quiet)
 
     form.later.append(wire)
     return listed, [table, chosen, job]

@@ -116,17 +116,16 @@ def _wire(board: Board, form: Form, warning: Any, refresh: Any) -> None:
         if text.strip() != known.path_of(name, chosen_hub(board.host.catalog).name):
             board.remember(paths={name: text.strip()})
 
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     watched = [model, path, template, lang]
-    judged = model.input(choose_model, [model, hub, method, path], [path, template, adapters], **quiet)
-    judged.then(lambda *v: judge(board, *v), watched, warning, **quiet)
-    hub.input(choose_hub, [model, hub, path], path, **quiet)
-    method.change(choose_method, [model, method, lang], [adapters, bits, at["top.quantization_method"]], **quiet)
+    judged = model.input(choose_model, [model, hub, method, path], [path, template, adapters], **form.quiet)
+    judged.then(lambda *v: judge(board, *v), watched, warning, **form.quiet)
+    hub.input(choose_hub, [model, hub, path], path, **form.quiet)
+    method.change(choose_method, [model, method, lang], [adapters, bits, at["top.quantization_method"]], **form.quiet)
     for event in (adapters.focus, refresh.click):
-        event(again, [model, method], adapters, **quiet)
-    path.blur(keep_path, [model, path], None, **quiet)
+        event(again, [model, method], adapters, **form.quiet)
+    path.blur(keep_path, [model, path], None, **form.quiet)
     for event in (path.blur, template.input):
-        event(lambda *v: judge(board, *v), watched, warning, **quiet)
+        event(lambda *v: judge(board, *v), watched, warning, **form.quiet)
 
 
 def judge(board: Board, model: str, path: str, template: str, language: str) -> str:

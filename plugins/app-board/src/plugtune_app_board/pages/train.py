@@ -21,8 +21,6 @@ from plugtune_app_board.labels import Labels, labels
 from plugtune_app_board.look import explain
 from plugtune_app_board.pages import check, monitor, preview
 
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-
 
 def build(board: Board, form: Form) -> monitor.Monitor:
     """The tab; returns its monitor, which the page's clock drives."""
@@ -193,15 +191,15 @@ def _follow(board: Board, form: Form, panels: dict[str, Any]) -> None:
         return gr.update(visible=there)
 
     for event in (stage.change, method.change):
-        event(show_panels, [stage, method], list(panels.values()), **QUIET)
-    stage.input(lambda f, s: gr.update(choices=known.datasets(f, s), value=[]), [folder, stage], dataset, **QUIET)
+        event(show_panels, [stage, method], list(panels.values()), **form.quiet)
+    stage.input(lambda f, s: gr.update(choices=known.datasets(f, s), value=[]), [folder, stage], dataset, **form.quiet)
     for event in (dataset.focus, folder.blur):
-        event(list_data, [folder, stage], dataset, **QUIET)
-    name.focus(lambda m, k: gr.update(choices=known.runs(m, k)), [model, method], name, **QUIET)
+        event(list_data, [folder, stage], dataset, **form.quiet)
+    name.focus(lambda m, k: gr.update(choices=known.runs(m, k)), [model, method], name, **form.quiet)
     for event in (name.change, method.change):
-        event(existing, [model, method, name], at["train.existing"], **QUIET)
+        event(existing, [model, method, name], at["train.existing"], **form.quiet)
     at["train.config_path"].focus(
-        lambda: gr.update(choices=saved.names(board.configs)), None, at["train.config_path"], **QUIET
+        lambda: gr.update(choices=saved.names(board.configs)), None, at["train.config_path"], **form.quiet
     )
 
 
@@ -245,8 +243,8 @@ def _buttons(
         return f'<div class="pt-ok">{words("saved", name=path.name)}</div>'
 
     show.click(told(show_command, 3), everything, [message, shown, *code], api_visibility="private")
-    start.click(told(begin, 1), everything, [message, at["train.output_dir"]], concurrency_limit=1, **QUIET)
-    store.click(told(keep, 0), everything, message, **QUIET)
+    start.click(told(begin, 1), everything, [message, at["train.output_dir"]], concurrency_limit=1, **form.quiet)
+    store.click(told(keep, 0), everything, message, **form.quiet)
     ahead.click(lambda data: check.report(board, form.values(data)), everything, report, api_visibility="private")
     load_into(
         board,
@@ -257,7 +255,7 @@ def _buttons(
         lambda text: saved.load(board.configs, board.settings.roots, text),
     )
     for button, ask in ((stop, board.jobs.stop), (abort, board.jobs.abort)):
-        button.click(monitor.ender(board, "train", ask), at["top.lang"], message, **QUIET)
+        button.click(monitor.ender(board, "train", ask), at["top.lang"], message, **form.quiet)
 
 
 def load_into(
@@ -280,7 +278,7 @@ def load_into(
             note += f'<div class="pt-problems">{words("not_loaded")}<ul>{lines}</ul></div>'
         return [note, *(gr.update(value=found[i]) if i in found else gr.skip() for i in targets)]
 
-    event(fill, [source, form.items["top.lang"]], [message, *(form.items[i] for i in targets)], **QUIET)
+    event(fill, [source, form.items["top.lang"]], [message, *(form.items[i] for i in targets)], **form.quiet)
 
 
 def read_run(board: Board, text: str) -> dict[str, Any]:
