@@ -15,6 +15,7 @@ from plugtune.capabilities import (
     DataSource,
     Exporter,
     Hub,
+    Launcher,
     ModelEntry,
     ModelFamily,
     Optimizer,
@@ -45,7 +46,7 @@ hookimpl = pluggy.HookimplMarker("plugtune")
 
 __all__ = [
     "ChatTemplate", "Command", "Conversation", "DataError", "DataSource", "DatasetEntry", "DatasetFormat", "Document",
-    "Exporter", "Feedback", "Hub", "Message", "ModelEntry", "ModelFamily", "Optimizer", "PluginError", "PlugtuneError",
-    "Preference", "Problem", "Recognised", "Record", "RequestError", "RowError", "RowLeftOut", "RunError", "Stage",
-    "ToolCall", "TuningMethod", "Where", "__version__", "hookimpl", "option", "text_of",
+    "Exporter", "Feedback", "Hub", "Launcher", "Message", "ModelEntry", "ModelFamily", "Optimizer", "PluginError",
+    "PlugtuneError", "Preference", "Problem", "Recognised", "Record", "RequestError", "RowError", "RowLeftOut",
+    "RunError", "Stage", "ToolCall", "TuningMethod", "Where", "__version__", "hookimpl", "option", "text_of",
 ]  # fmt: skip

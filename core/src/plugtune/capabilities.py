@@ -222,6 +222,32 @@ class Optimizer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Launcher:
+    """Something that starts a run's processes, instead of core's own torchrun: a cluster. Since API 1.1.
+
+    Attributes:
+        options: dataclass of its own options.
+        switch: environment variable that chooses it when true (`USE_RAY`); the option `launcher` names it too.
+        processes: `processes(options) -> int`: how many take part. Cheap; starts nothing.
+        start: `start(work) -> int`, with a `plugtune.training.launchers.Work`: starts `work.command` once for each
+            process with `work.environment` and torchrun's variables (RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE,
+            MASTER_ADDR, MASTER_PORT), watches them and returns the run's exit status
+            (`plugtune.training.launchers.exit_status`).
+        checks: like `Stage.checks`.
+    """
+
+    kind: ClassVar[str] = "launcher"
+
+    name: str
+    summary: str = ""
+    options: type | None = None
+    switch: str = ""
+    processes: Ref
+    start: Ref
+    checks: Ref = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Exporter:
     """Writes a trained model in some form: `export(context) -> ExportReport` (see `plugtune.inference.export`).
 
@@ -315,6 +341,7 @@ Capability = (
     | Stage
     | TuningMethod
     | Optimizer
+    | Launcher
     | Exporter
     | Hub
     | DatasetEntry

@@ -16,8 +16,8 @@ from plugtune.errors import PluginError, did_you_mean
 
 PLURALS = {
     "families": "family", "models": "model", "templates": "template", "formats": "format", "stages": "stage",
-    "methods": "method", "optimizers": "optimizer", "exporters": "exporter", "hubs": "hub", "datasets": "dataset",
-    "sources": "source", "commands": "command",
+    "methods": "method", "optimizers": "optimizer", "launchers": "launcher", "exporters": "exporter", "hubs": "hub",
+    "datasets": "dataset", "sources": "source", "commands": "command",
 }  # fmt: skip
 """Kinds as listings name them → kinds as capabilities name them."""
 

@@ -68,6 +68,11 @@ def plugtune_optimizers() -> list[c.Optimizer]:  # type: ignore[empty-body]
 
 
 @hookspec
+def plugtune_launchers() -> list[c.Launcher]:  # type: ignore[empty-body]
+    """What starts a run's processes besides core's own torchrun. Since API 1.1."""
+
+
+@hookspec
 def plugtune_exporters() -> list[c.Exporter]:  # type: ignore[empty-body]
     """Exporters."""
 
@@ -167,6 +172,7 @@ COLLECTING_HOOKS: dict[str, str] = {
     "plugtune_stages": "stage",
     "plugtune_methods": "method",
     "plugtune_optimizers": "optimizer",
+    "plugtune_launchers": "launcher",
     "plugtune_exporters": "exporter",
     "plugtune_hubs": "hub",
     "plugtune_datasets": "dataset",

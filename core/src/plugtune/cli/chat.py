@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from plugtune.cli.output import emit_json
+from plugtune.cli.output import answer_alone, emit_json
 from plugtune.errors import PlugtuneError, RequestError, did_you_mean
 
 
@@ -37,7 +37,8 @@ def command(arguments: tuple[str, ...]) -> None:
         raise RequestError("no model", where="model_name_or_path", fix="add --model_name_or_path FOLDER")
     from plugtune.inference.engine import open_engine
 
-    engine = open_engine(resolved.groups["model"], resolved.groups["template"], host)
+    with answer_alone():
+        engine = open_engine(resolved.groups["model"], resolved.groups["template"], host)
     talk = _Talk(
         engine, resolved.groups["generation"], str(system.value) if system else None,
         int(seed.value) if seed is not None else None,

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from plugtune.cli.output import emit_json, table
+from plugtune.cli.output import answer_alone, emit_json, table
 
 
 @click.command("eval", context_settings={"ignore_unknown_options": True, "help_option_names": []})
@@ -25,7 +25,8 @@ def command(arguments: tuple[str, ...]) -> None:
     host = PluginHost().load()
     from plugtune.inference.evaluate import run_eval
 
-    report = run_eval(request, host)
+    with answer_alone():
+        report = run_eval(request, host)
     if as_json:
         emit_json(report)
     elif report["kind"] == "choice":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from plugtune.cli.output import emit_json
+from plugtune.cli.output import answer_alone, emit_json
 
 
 @click.command("export", context_settings={"ignore_unknown_options": True, "help_option_names": []})
@@ -22,7 +22,8 @@ def command(arguments: tuple[str, ...]) -> None:
     from plugtune.inference.export import run_export
     from plugtune.plugins.host import PluginHost
 
-    report = run_export(request, PluginHost().load())
+    with answer_alone():
+        report = run_export(request, PluginHost().load())
     for note in report.notes:
         click.echo(f"note: {note}", err=True)
     if as_json:

@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, redirect_stdout
 from typing import Any
 
 import click
+
+
+def answer_alone() -> AbstractContextManager[Any]:
+    """While it lasts, what libraries print goes to stderr: only the command's answer belongs on stdout."""
+    return redirect_stdout(sys.stderr)
 
 
 def emit_json(value: Any) -> None:

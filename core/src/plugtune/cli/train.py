@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from plugtune.cli.output import emit_json
+from plugtune.cli.output import answer_alone, emit_json
 
 CONTEXT = {"ignore_unknown_options": True, "help_option_names": []}
 
@@ -23,19 +23,26 @@ def command(arguments: tuple[str, ...]) -> None:
     from plugtune.options.reader import read_request
     from plugtune.plugins.host import PluginHost
     from plugtune.training.launch import handed_down, start_workers, wanted
+    from plugtune.training.launchers import chosen, start_elsewhere
     from plugtune.training.run import dry_run, run_training, start
     from plugtune.training.world import is_main
 
     request = handed_down() or read_request(args)
     host = PluginHost().load()
-    launch = wanted(request)
+    launcher = chosen(request, host.catalog)
+    launch = wanted(request) if launcher is None else None
     if dry:
-        emit_json(dry_run(request, host, launch))
+        with answer_alone():
+            resolved = dry_run(request, host, launch)
+        emit_json(resolved)
         return
+    if launcher is not None:
+        raise SystemExit(start_elsewhere(launcher, request, host, arguments))
     if launch is not None:
         start(request, host, processes=launch.total)  # a wrong request is told before any process is started
         raise SystemExit(start_workers(launch, request, host.lock(), arguments))
-    answer = run_training(request, host)
+    with answer_alone():
+        answer = run_training(request, host)
     if as_json and is_main():
         emit_json(answer)
     if answer["status"] == "stopped":
@@ -58,7 +65,7 @@ def train_help() -> str:
 
     groups = [(f"{owner} options", list(specs_of(group, owner))) for owner, group in TRAIN_GROUPS.items()]
     owned = {spec.name for _, specs in groups for spec in specs}
-    for kind in ("stage", "method", "optimizer"):
+    for kind in ("stage", "method", "optimizer", "launcher"):
         for row in read_index().rows(kind):
             specs = [OptionSpec(**{**o, "choices": tuple(o["choices"])}) for o in row.get("options", [])]
             if specs:

@@ -111,6 +111,9 @@ class RunOptions:
     early_stopping_steps: int | None = option(
         None, help="Stop after so many evaluations without improvement.", minimum=1
     )
+    launcher: str | None = option(
+        None, help="What starts the processes (plugtune list launchers); torchrun when left out."
+    )
     seed: int = option(42, help="Seed of everything random.", minimum=0)
     disable_shuffling: bool = option(False, help="Train on rows in the order of the files.")
     pure_bf16: bool = option(False, help="Weights and optimizer states in bf16, without mixed precision.")

@@ -37,8 +37,8 @@ KINDS: dict[str, type] = {
     cls.kind: cls
     for cls in (
         capabilities.ModelFamily, capabilities.ChatTemplate, capabilities.DatasetFormat, capabilities.Stage,
-        capabilities.TuningMethod, capabilities.Optimizer, capabilities.Exporter, capabilities.Hub,
-        capabilities.DatasetEntry, capabilities.DataSource, capabilities.Command,
+        capabilities.TuningMethod, capabilities.Optimizer, capabilities.Launcher, capabilities.Exporter,
+        capabilities.Hub, capabilities.DatasetEntry, capabilities.DataSource, capabilities.Command,
     )
 }  # fmt: skip
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,8 @@ from typing import Any
 
 from plugtune.errors import RequestError, RunError
 from plugtune.options.reader import Given, Request
-from plugtune.training.world import REQUEST, LostPartner
+from plugtune.training.launchers import exit_status
+from plugtune.training.world import REQUEST
 
 SAVING = 600
 """Seconds that workers have for their last checkpoint when the run is told to stop."""
@@ -154,6 +154,14 @@ def handed_down(environ: Mapping[str, str] = os.environ) -> Request | None:
     return Request({name: Given(value, where) for name, (value, where) in json.loads(text).items()})
 
 
+def shared_environment(request: Request, lock: str) -> dict[str, str]:
+    """What every process of a run is given: the options as this one read them, and the plugins to be held to."""
+    from plugtune.plugins.host import LOCK
+
+    values = {name: [given.value, given.where] for name, given in request.values.items()}
+    return {LOCK: lock, REQUEST: json.dumps(values)}
+
+
 def start_workers(launch: Launch, request: Request, lock: str, args: Sequence[str]) -> int:
     """Start the processes, watch them, and return the run's exit status.
 
@@ -170,10 +178,7 @@ def start_workers(launch: Launch, request: Request, lock: str, args: Sequence[st
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import elastic_launch
 
-    from plugtune.plugins.host import LOCK
-
-    os.environ[LOCK] = lock
-    os.environ[REQUEST] = json.dumps({name: [given.value, given.where] for name, given in request.values.items()})
+    os.environ.update(shared_environment(request, lock))
     threads = max((os.cpu_count() or 1) // launch.processes, 1)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     _quiet_agent()
@@ -225,21 +230,8 @@ def _quiet_agent() -> None:
 
 
 def _status(error: Any) -> int:
-    """The exit status of workers that failed; raises when there is something that none of them could say.
-
-    A wrong request (2) or a stop (128 + n) of any process counts before the failures that it caused in others, and so
-    does a failure before the SIGTERM with which the agent ends the rest.
-    """
-    codes = {rank: int(failure.exitcode) for rank, failure in error.failures.items()}
-    first = next((code for code in codes.values() if code == 2 or code > 128), 0)
-    if first:
-        return first
-    if any(code > 0 and code != LostPartner.exit_code for code in codes.values()):
-        return 1
-    resume = "go on with --resume_from_checkpoint true; the last whole checkpoint is kept"
-    for rank, code in sorted(codes.items(), key=lambda item: item[1] == -signal.SIGTERM):
-        if code < 0:
-            name = signal.Signals(-code).name
-            why = "the system ends a process this way when memory runs out" if name == "SIGKILL" else ""
-            raise RunError(f"process {rank} was killed by {name}", why=why, fix=resume) from error
-    raise RunError("processes of another machine went away", fix=f"look at its messages, then {resume}") from error
+    """The exit status of torchrun's workers, some of which failed."""
+    try:
+        return exit_status({rank: int(failure.exitcode) for rank, failure in error.failures.items()})
+    except RunError as told:
+        raise told from error

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from plugtune.capabilities import ModelFamily, Optimizer, Stage, TuningMethod
+from plugtune.capabilities import Launcher, ModelFamily, Optimizer, Stage, TuningMethod
 from plugtune.options.groups import DataOptions, GenerationOptions, ModelOptions, RunOptions
 
 
@@ -32,6 +32,7 @@ class Plan:
         model, data, run, generation: core's option groups.
         trainer: fields of `transformers.TrainingArguments` that the request named or an alias produced.
         optimizer: an optimizer of a plugin that the request turned on, with its options; else transformers' `optim`.
+        launcher: what starts the processes instead of torchrun, with its options.
         choices: what was decided and why, in order.
         notes: warnings for the user (options without effect, template mismatch …).
         plugins: provenance of the plugins in use: `[{name, distribution, version, hash}, …]`.
@@ -49,6 +50,8 @@ class Plan:
     trainer: dict[str, Any]
     optimizer: Optimizer | None = None
     optimizer_options: Any = None
+    launcher: Launcher | None = None
+    launcher_options: Any = None
     stage_options: Any = None
     method_options: Any = None
     family: ModelFamily | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from plugtune.capabilities import Optimizer, Stage, TuningMethod, load_ref
+from plugtune.capabilities import Launcher, Optimizer, Stage, TuningMethod, load_ref
 from plugtune.catalog import Catalog
 from plugtune.errors import Problem, RequestError
 from plugtune.options.checks import cross_check
@@ -17,6 +17,7 @@ from plugtune.options.reader import Request
 from plugtune.options.resolve import Resolved, resolve
 from plugtune.options.schema import specs_of
 from plugtune.plugins.host import PluginHost
+from plugtune.training.launchers import named_launcher
 from plugtune.training.plan import Plan
 
 
@@ -38,8 +39,12 @@ def make_plan(request: Request, host: PluginHost) -> Plan:
     optimizer = _optimizer(request, catalog)
     if optimizer is not None:
         groups[f"optimizer {optimizer.name}"] = optimizer.options
-    resolved = resolve(request, groups, trainer=True, unused=unused_options(catalog, stage, method, optimizer))
-    _check(resolved, stage, method, optimizer)
+    launcher = named_launcher(request, catalog)
+    if launcher is not None and launcher.options is not None:
+        groups[f"launcher {launcher.name}"] = launcher.options
+    unused = unused_options(catalog, stage, method, optimizer, launcher)
+    resolved = resolve(request, groups, trainer=True, unused=unused)
+    _check(resolved, stage, method, optimizer, launcher)
     built = resolved.groups
     return Plan(
         stage=stage,
@@ -51,6 +56,8 @@ def make_plan(request: Request, host: PluginHost) -> Plan:
         trainer=resolved.trainer,
         optimizer=optimizer,
         optimizer_options=built.get(f"optimizer {optimizer.name}") if optimizer else None,
+        launcher=launcher,
+        launcher_options=built.get(f"launcher {launcher.name}") if launcher else None,
         stage_options=built.get(f"stage {stage.name}"),
         method_options=built.get(f"method {method.name}"),
         notes=list(resolved.notes),
@@ -77,22 +84,28 @@ def _optimizer(request: Request, catalog: Catalog) -> Optimizer | None:
 
 
 def unused_options(
-    catalog: Catalog, stage: Stage, method: TuningMethod, optimizer: Optimizer | None = None
+    catalog: Catalog,
+    stage: Stage,
+    method: TuningMethod,
+    optimizer: Optimizer | None = None,
+    launcher: Launcher | None = None,
 ) -> dict[str, str]:
     """Options of installed pieces that this run does not use."""
     found = {}
-    chosen_optimizer = optimizer.name if optimizer else ""
-    for kind, chosen in (("stage", stage.name), ("method", method.name), ("optimizer", chosen_optimizer)):
+    used = {piece.kind: piece.name for piece in (stage, method, optimizer, launcher) if piece is not None}
+    for kind in ("stage", "method", "optimizer", "launcher"):
         for item in catalog.all(kind):
-            if item.options is not None and item.name != chosen:
+            if item.options is not None and item.name != used.get(kind):
                 found.update({spec.name: f"{kind} {item.name}" for spec in specs_of(item.options)})
     return found
 
 
-def _check(resolved: Resolved, stage: Stage, method: TuningMethod, optimizer: Optimizer | None) -> None:
+def _check(
+    resolved: Resolved, stage: Stage, method: TuningMethod, optimizer: Optimizer | None, launcher: Launcher | None
+) -> None:
     values = resolved.values()
     problems = cross_check(values)
-    for piece in (stage, method, optimizer):
+    for piece in (stage, method, optimizer, launcher):
         if piece is not None and piece.checks:
             problems += load_ref(piece.checks)(values)
     if optimizer is not None:

@@ -33,6 +33,8 @@ def used(run: Any) -> dict[str, list[str]]:
     named = [("stage", plan.stage.name), ("method", plan.method.name)]
     if plan.optimizer is not None:
         named.append(("optimizer", plan.optimizer.name))
+    if plan.launcher is not None:
+        named.append(("launcher", plan.launcher.name))
     if plan.family is not None:
         named.append(("family", plan.family.name))
     if run.template is not None and run.template.name in catalog.names("template"):

@@ -85,7 +85,7 @@ def resolved_options(plan: Plan) -> dict[str, Any]:
     """Every option of the run by group; values that are secrets are replaced by `***`."""
     groups = {"model": plan.model, "data": plan.data, "run": plan.run, "generation": plan.generation,
               "stage": plan.stage_options, "method": plan.method_options,
-              "optimizer": plan.optimizer_options}  # fmt: skip
+              "optimizer": plan.optimizer_options, "launcher": plan.launcher_options}  # fmt: skip
     options = {name: dataclasses.asdict(group) for name, group in groups.items() if group is not None}
     options["trainer"] = dict(plan.trainer)
     return {
