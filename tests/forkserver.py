@@ -1,7 +1,7 @@
 """Runs the program many times without importing the libraries each time: a process that imports once and forks.
 
 Started as a script it reads one JSON request a line: `{"start": {"args": [...], "env": {...}, "output": FILE}}` forks a
-child that is a whole run of the program, and answers with its process id; `{"wait": PID}` answers with its exit status
+child that is a whole run of the program (in the folder that `FORKED_IN` of `env` names), and answers with its process id; `{"wait": PID}` answers with its exit status
 (negative for a signal). Everything after the imports is what a freshly started program does.
 """
 
@@ -63,6 +63,7 @@ def _child(job: dict) -> None:
     os.dup2(log, 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.update(job["env"])
+    os.chdir(job["env"].get("FORKED_IN", "."))
     sys.path[:0] = job["env"].get("PYTHONPATH", "").split(":") if "PYTHONPATH" in job["env"] else []
     from plugtune.cli.main import run
 
