@@ -31,8 +31,13 @@ claims the `model_type` or the `architectures` of its config.json; each of these
 only names checkpoints whose architecture another family claims. A model that no family claims is trained all the same
 when transformers knows its architecture: all linear layers are adapted, its blocks are looked for in `model.layers`.
 
-To add a checkpoint, add a line to its family's `models.tsv` (columns as in `plugtune.modeling.entries`). Ids that are
-not known stay out: a name without an id on a hub is refused there, before anything is fetched.
+To add a checkpoint, add a line to its family's `models.tsv` (columns as in `plugtune.modeling.entries`). Each id stands
+in a public list: the constants of LLaMA-Factory (0.4.0 to 0.9.5 and newer), the models of ms-swift (for ModelScope),
+the sources of transformers, litgpt, transformer-lens, unsloth or vLLM, or its vendor's page. Ids that are not known
+stay out: a name without an id on a hub is refused there, before anything is fetched.
+
+Full and freeze tuning of a model that also sees trains the text part. Where transformers loads that part alone (llama4)
+a text model is saved; an adapter that is merged keeps the whole checkpoint.
 
 `--lora_target all` leaves alone the output head, the layers under "left alone", and, in a mixture of experts, the
 routed experts and every layer that shares a name with their parts; the run says how many weights that are.

@@ -113,3 +113,91 @@ def test_the_run_says_how_much_of_a_mixture_of_experts_is_not_trained(train_here
         tmp_path / "run", model_name_or_path=base, dataset="rows", dataset_dir=data_dir, template="default", max_steps=1
     )
     assert f"{frozen:,} weights of routed experts stay as they are" in capsys.readouterr().err
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("method", ["full", "freeze"])
+@pytest.mark.parametrize(("kind", "text"), [("gemma3", ""), ("llama4", "language_model.")])
+def test_tuning_without_an_adapter_changes_the_text_part_alone(
+    host, train_here, data_dir, tmp_path, kind, text, method
+):
+    """Of `gemma3` the whole model is loaded and saved, of `llama4` transformers loads the text part alone (`text` is
+    what its names lose): it is saved as a text model that plain transformers reads."""
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    base, tuned = tmp_path / "base", tmp_path / "tuned"
+    tiny.make(family_of({"model_type": kind}, host.catalog).name, base, model_type=kind, host=host)
+    only = {"freeze_trainable_layers": 1} if method == "freeze" else {}
+    train_here(
+        tuned, model_name_or_path=base, dataset="rows", dataset_dir=data_dir, template="default", max_steps=2,
+        learning_rate=1e-3, per_device_train_batch_size=4, finetuning_type=method, **only,
+    )  # fmt: skip
+    before, after = (load_file(folder / "model.safetensors") for folder in (base, tuned))
+    if text:
+        before = {name.removeprefix(text): tensor for name, tensor in before.items() if name.startswith(text)}
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not before[name].equal(after[name])}
+    assert changed
+    assert not [name for name in changed if "vision" in name or "multi_modal" in name]
+    if method == "freeze":
+        assert all(".layers.1." in name for name in changed)
+    else:
+        assert [name for name in changed if "embed_tokens" in name]
+    with torch.no_grad():
+        ids = torch.randint(5, 400, (1, 12), generator=torch.Generator().manual_seed(0))
+        alone = AutoModelForCausalLM.from_pretrained(tuned).eval()(input_ids=ids).logits
+        # The oracle: the published model with the tuned tensors put in by hand.
+        whole = AutoModelForImageTextToText.from_pretrained(base).eval()
+        inner = whole.language_model if text else whole
+        inner.load_state_dict(AutoModelForCausalLM.from_pretrained(tuned).state_dict())
+        # Llama4's whole class cannot run on text alone in transformers 5.24 (`image_outputs`); what is inside of it can.
+        assert (inner(input_ids=ids).logits - alone).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["bloom", "gpt2"])
+def test_an_adapter_is_merged_into_old_pickled_files_whose_names_are_shorter(
+    host, train_here, data_dir, tmp_path, kind
+):
+    """As the first checkpoints of these types are published: `h.0…` without `transformer.`, in pytorch_model.bin."""
+    import torch
+    from peft import PeftModel
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    base, adapter, merged = tmp_path / "base", tmp_path / "adapter", tmp_path / "merged"
+    tiny.make(family_of({"model_type": kind}, host.catalog).name, base, model_type=kind, host=host)
+    held = load_file(base / "model.safetensors")
+    named = {n.removeprefix("transformer."): t.clone() for n, t in held.items() if n != "lm_head.weight"}
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    (base / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}), encoding="utf-8")
+    (base / "model.safetensors").unlink()
+    torch.save(named, base / "pytorch_model.bin")
+    train_here(
+        adapter, model_name_or_path=base, dataset="rows", dataset_dir=data_dir, template="default", max_steps=3,
+        learning_rate=1e-2, per_device_train_batch_size=4, lora_rank=4,
+    )  # fmt: skip
+    values = {"model_name_or_path": base, "adapter_name_or_path": adapter, "export_dir": merged, "template": "default"}
+    run_export(read_request([f"{name}={value}" for name, value in values.items()]), host)
+    ids = torch.randint(5, 400, (2, 12), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        model = AutoModelForCausalLM.from_pretrained(base).eval()
+        plain = model(input_ids=ids).logits.clone()
+        adapted = PeftModel.from_pretrained(model, adapter).eval()(input_ids=ids).logits
+        after = AutoModelForCausalLM.from_pretrained(merged).eval()(input_ids=ids).logits
+    assert (adapted - plain).abs().max() > 1e-3
+    assert (after - adapted).abs().max() < 1e-5
+
+
+def test_rows_of_a_family_that_says_it_does_not_pack_are_padded_without_a_check(
+    train_here, data_dir, tmp_path, host, monkeypatch, capsys
+):
+    from plugtune.training import attention
+
+    monkeypatch.setattr(attention, "enable", lambda _: pytest.fail("the family has answered already"))
+    base = tiny.make("bloom", tmp_path / "base", host=host)
+    train_here(
+        tmp_path / "run", model_name_or_path=base, dataset="rows", dataset_dir=data_dir, template="default", max_steps=1
+    )
+    assert "laid end to end" not in capsys.readouterr().err

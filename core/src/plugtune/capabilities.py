@@ -72,7 +72,8 @@ class ModelFamily:
         target_aliases: original module names that users still type → native names (`c_attn` → q_proj, k_proj, v_proj).
         requires: PEP 508 requirements of this family beyond its distribution's own.
         packs: whether rows laid end to end with restarting positions are computed independently of each other
-            (false for families with recurrent state or attention that ignores positions).
+            (false for families with recurrent state or attention that ignores positions: their batches are padded).
+            True is a claim that each run checks on the loaded model; false spares the check.
         layout: `layout() -> plugtune.modeling.layout.Layout`: how an original checkpoint maps onto a native class;
             empty when transformers reads it itself.
         tokenizer: `build(folder: Path) -> PreTrainedTokenizerBase | None` from the original files; `None` from it, or
@@ -80,6 +81,7 @@ class ModelFamily:
         tiny: `make(folder: Path, model_type: str, seed: int) -> None`, writes a tiny random checkpoint in the original
             layout (see `plugtune.testkit.tiny`); empty when the general one does.
         small: model type → config values that a tiny checkpoint of it needs beyond the kit's small ones.
+            Since API 1.1.
         patches: callables applied to a loaded model, one reason each.
     """
 

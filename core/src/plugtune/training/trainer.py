@@ -48,7 +48,10 @@ class PlugtuneTrainer(WholeSaves, CountsTokens):
         run = context.plan.run
         stock = type(self).compute_loss is PlugtuneTrainer.compute_loss
         wanted = not run.plain_loss and context.plan.data.padding_free and (stock or self.reads_end_to_end)
-        self.end_to_end = bool(wanted and _takes_kept_logits(context.model) and attention.enable(context.model))
+        packs = context.plan.family is None or context.plan.family.packs
+        self.end_to_end = bool(
+            wanted and packs and _takes_kept_logits(context.model) and attention.enable(context.model)
+        )
         # Weights that are cut up among processes are whole only inside the model's own forward pass.
         whole = not (context.arguments.fsdp or any(map(cut_up, context.model.parameters())))
         if self.end_to_end and whole:

@@ -47,6 +47,13 @@ MODELS = (
         "Shanghai_AI_Laboratory/internlm2_5-7b-chat",
         "intern2",
     ),
+    _entry(
+        "InternLM2.5-7B-1M-Chat",
+        "7B",
+        "internlm/internlm2_5-7b-chat-1m",
+        "Shanghai_AI_Laboratory/internlm2_5-7b-chat-1m",
+        "intern2",
+    ),
     _entry("InternLM2.5-20B", "20B", "internlm/internlm2_5-20b", "Shanghai_AI_Laboratory/internlm2_5-20b"),
     _entry(
         "InternLM2.5-20B-Chat",
