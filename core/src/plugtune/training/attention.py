@@ -13,7 +13,7 @@ and to itself, as if each prompt + answer were a row of its own, and the prompt 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from itertools import chain
@@ -24,6 +24,7 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from plugtune.modeling.alike import shortened
 from plugtune.modeling.zero import layer_by_layer, shape_of
 
 NAME = "plugtune_segments"
@@ -152,13 +153,13 @@ def enable(model: Any) -> bool:
     register()
     try:
         base.set_attn_implementation(NAME)
-        with layer_by_layer(base):
-            if _rows_are_independent(base):
-                return True
     except (TypeError, ValueError, RuntimeError, KeyError, NotImplementedError, AttributeError):
-        pass
-    base.set_attn_implementation(before)
-    return False
+        same = False
+    else:
+        same = _asked(base, _rows_are_independent)
+    if not same:
+        base.set_attn_implementation(before)
+    return same
 
 
 def shares_prompts(model: Any) -> bool:
@@ -169,9 +170,21 @@ def shares_prompts(model: Any) -> bool:
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     if base.config._attn_implementation != NAME:
         return False
+    return _asked(base, _answers_are_independent)
+
+
+def _asked(model: Any, question: Callable[[Any], bool]) -> bool:
+    """The answer of a model, of one layer of each kind where they are enough for a yes."""
+    with shortened(model) as shorter:
+        if shorter and _answer(model, question):
+            return True
+    return _answer(model, question)
+
+
+def _answer(model: Any, question: Callable[[Any], bool]) -> bool:
     try:
-        with layer_by_layer(base):
-            return _answers_are_independent(base)
+        with layer_by_layer(model):
+            return question(model)
     except (TypeError, ValueError, RuntimeError, KeyError, NotImplementedError, AttributeError):
         return False
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from plugtune.modeling.alike import shortened
 from plugtune.training.cross_entropy import head_cross_entropy
 
 IGNORE = -100
@@ -97,11 +98,9 @@ def defer_head(model: Any, smoothing: float = 0.0) -> bool:
         return False
     own_forward, own_loss = head.forward, base.loss_function
     head.forward = HeadOrInput(own_forward).forward  # type: ignore[method-assign]
-    try:
-        same = _head_is_last(base, head)
-    except (TypeError, ValueError, RuntimeError, KeyError, NotImplementedError, AttributeError):
-        same = False
-    if not same:
+    with shortened(base) as shorter:
+        same = shorter and _head_is_last(base, head)
+    if not (same or _head_is_last(base, head)):
         head.forward = own_forward  # type: ignore[method-assign]
         return False
     base.loss_function = DeferredLoss(head, own_loss, smoothing)
@@ -110,7 +109,7 @@ def defer_head(model: Any, smoothing: float = 0.0) -> bool:
 
 @torch.no_grad()
 def _head_is_last(model: Any, head: torch.nn.Linear) -> bool:
-    """Whether the logits are the head's output and nothing else."""
+    """Whether the logits are the head's output and nothing else; not, when the model cannot be asked."""
     was_training = model.training
     model.eval()
     try:
@@ -121,5 +120,7 @@ def _head_is_last(model: Any, head: torch.nn.Linear) -> bool:
             hidden = model(input_ids=ids, use_cache=False).logits
         again = head(hidden)
         return again.shape == logits.shape and bool(torch.allclose(again, logits, rtol=1e-4, atol=1e-5))
+    except (TypeError, ValueError, RuntimeError, KeyError, NotImplementedError, AttributeError):
+        return False
     finally:
         model.train(was_training)

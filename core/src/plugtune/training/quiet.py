@@ -21,7 +21,7 @@ class _Filter(logging.Filter):
 
 
 def silence() -> None:
-    """Filter known noise; may be called again."""
+    """Filter known noise, then import what is noisy and slow to import in its light form; may be called again."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     for noise in NOISE:
         warnings.filterwarnings("ignore", message=f".*{noise}.*")
@@ -31,3 +31,6 @@ def silence() -> None:
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+    from plugtune.modeling.light import import_bitsandbytes
+
+    import_bitsandbytes()

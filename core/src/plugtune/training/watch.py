@@ -128,7 +128,8 @@ class FirstSteps(TrainerCallback):
         ):
             self._tell("no move", step)
         names = list(self.without_gradient)
-        if names and not self.told:
+        # At its first step a new adapter has no gradient in half of its tensors: the other half is zero.
+        if names and not self.told and done > 1:
             listed = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
             self._note(
                 f"{len(names)} trained tensors have had no gradient in {done} steps ({listed})",

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from plugtune.modeling.alike import signature
 from plugtune.training.lean import adapted, gated
 
 # How published models name the three layers of a gated block, and its activation.
@@ -26,10 +27,11 @@ def enable(model: Any) -> int:
     """
     cast = adapted.CastOnce()
     done = 0
+    asked: dict[Any, gated.Activation | None] = {}
     for module in model.modules():
         if "forward" in vars(module):
             continue
-        block = _block_of(module)
+        block = _block_of(module, asked)
         if block is not None:
             module.forward = gated.LeanGated(block, module.forward, cast).forward
             done += 1
@@ -39,16 +41,21 @@ def enable(model: Any) -> int:
     return done
 
 
-def _block_of(module: Any) -> gated.Gated | None:
-    """The gated block that a module is, if its answer is that of one."""
-    found = (_layers(module, names) for names in LAYERS)
-    layers = next((three for three in found if three), None)
-    activation = next((a for name in ACTIVATIONS if (a := _activation(getattr(module, name, None)))), None)
-    if layers is None or activation is None:
+def _block_of(module: Any, asked: dict[Any, gated.Activation | None]) -> gated.Gated | None:
+    """The gated block that a module is, if its answer is that of one; modules that compute alike are asked once."""
+    layers = next((three for three in (_layers(module, names) for names in LAYERS) if three), None)
+    if layers is None:
         return None
     gate, up, down = layers
-    block = gated.Gated(gate, up, down, activation)
-    return block if all(_agree(module, block, scale) for scale in SCALES) else None
+    kind = signature(module)
+    if kind not in asked:
+        activation = next((a for name in ACTIVATIONS if (a := _activation(getattr(module, name, None)))), None)
+        same = activation is not None and all(
+            _agree(module, gated.Gated(gate, up, down, activation), scale) for scale in SCALES
+        )
+        asked[kind] = activation if same else None
+    known = asked[kind]
+    return gated.Gated(gate, up, down, known) if known is not None else None
 
 
 def _layers(module: Any, names: tuple[str, ...]) -> list[Any]:
