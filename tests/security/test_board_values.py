@@ -156,6 +156,34 @@ def test_further_options_switch_nothing_on_that_the_operator_left_off(
         composer.export(form | {"export.export_dir": "out", "export.extra_args": json.dumps(extra)}, "1")
 
 
+@pytest.mark.parametrize(
+    ("stage", "changed"),
+    [
+        ("ppo", {"train.reward_model": "os:system"}),
+        ("ppo", {"train.extra_args": '{"reward-model": "subprocess:getoutput"}'}),
+        ("grpo", {"train.reward_funcs": "os:system, runpy:run_path"}),
+        ("grpo", {"train.extra_args": '{"reward_funcs": ["importlib.util:find_spec"]}'}),
+    ],
+)
+def test_no_option_names_code_that_runs(
+    composer: Any, form: dict[str, Any], stage: str, changed: dict[str, Any]
+) -> None:
+    """Reward functions are `module:function`: on the command line the user's own code, from a page anybody's."""
+    with pytest.raises(RequestError, match="names code"):
+        composer.train(form | {"train.training_stage": stage} | changed)
+
+
+def test_nothing_is_written_among_the_records_of_what_runs_next(
+    composer: Any, form: dict[str, Any], work: Path
+) -> None:
+    (work / "saves/.board/jobs").mkdir(parents=True)
+    for folder in ("saves/.board/jobs", "saves/.board/jobs/new", "data/../saves/.board"):
+        with pytest.raises(RequestError, match="the board's own folder"):
+            composer.export(form | {"export.export_dir": folder}, "1")
+        with pytest.raises(RequestError, match="the board's own folder"):
+            composer.train(form | {"train.extra_args": json.dumps({"tokenized_path": folder})})
+
+
 def test_the_chat_checks_what_it_loads(composer: Any, form: dict[str, Any], outside: dict[str, str]) -> None:
     from plugtune_app_board.talk import Talk
 

@@ -79,8 +79,8 @@ def test_a_plugin_s_options_become_fields_by_themselves(host: Any, work: Path) -
     fields = train_fields(PluginHost(plugins=[("mine", Plugin())], policy=Policy()).load().catalog)
     field = next(item for item in fields if item.name == "my_knob")
     assert (field.id, field.panel, field.spec.help) == ("train.my_knob", "stage mine", "Turns.")
-    assert field.applies("mine", "lora")
-    assert not field.applies("sft", "lora")
+    assert field.applies("stage mine", "method lora")
+    assert not field.applies("stage sft", "method lora")
 
 
 def test_everything_that_is_wrong_is_told_at_once(composer: Any, form: dict[str, Any]) -> None:
@@ -211,3 +211,21 @@ def test_every_word_is_there_in_every_language(language: str) -> None:
     for group in ("words", "fields", "options"):
         assert set(getattr(english, group)) == set(getattr(other, group))
         assert all(getattr(other, group).values())
+
+
+@pytest.mark.parametrize("stage", ["ppo", "grpo"])
+def test_an_option_that_several_stages_take_is_passed_to_each(
+    composer: Any, form: dict[str, Any], work: Path, stage: str
+) -> None:
+    data = {"train.training_stage": stage, "train.reward_model": "models/tiny", "train.reward_model_type": "full"}
+    options = composer.train(form | data).options
+    assert (options["reward_model"], options["reward_model_type"]) == ("models/tiny", "full")
+    assert "reward_model" not in composer.train(form | {"train.reward_model": "models/tiny"}).options, "sft has none"
+
+
+@pytest.mark.parametrize("exporter", ["gguf", "ollama"])
+def test_an_option_that_several_exporters_take_is_passed_to_each(
+    composer: Any, form: dict[str, Any], exporter: str
+) -> None:
+    form |= {"export.exporter": exporter, "export.export_dir": "out", "export.gguf_type": "q8_0"}
+    assert composer.export(form, "1").options["gguf_type"] == "q8_0"

@@ -115,7 +115,7 @@ class Composer:
         if datasets:
             options["dataset"] = datasets
         options["dataset_dir"] = str(values.get("train.dataset_dir") or "data")
-        own, wrong = values_of(self.fields, values, stage, method)
+        own, wrong = values_of(self.fields, values, f"stage {stage}", f"method {method}")
         options |= own
         compute = str(values.get("train.compute_type") or "auto")
         if compute not in COMPUTE:
@@ -167,8 +167,7 @@ class Composer:
             problems.append(Problem("no folder to write", where="export.export_dir", fix="name one"))
         options |= {"exporter": exporter.name, "export_dir": target or "?"}
         options |= chosen(values, "export", "export_size", "infer_dtype", nothing=("auto",))
-        mine = [item for item in self.export_fields if item.spec.owner == f"exporter {exporter.name}"]
-        own, wrong = values_of(mine, values, "", "")
+        own, wrong = values_of(self.export_fields, values, f"exporter {exporter.name}")
         options |= own | further(values.get("export.extra_args"), "export.extra_args", problems)
         check(self.host, self.settings, options, [*problems, *wrong])
         groups: dict[str, type] = {"model": ModelOptions, "export": ExportOptions, "template": TemplateChoice}

@@ -36,6 +36,12 @@ CODE = {
 }
 """Options that run code of others, and what the operator has to do to allow them."""
 
+FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+"""`module:function`, as options of any plugin name code (reward functions, say)."""
+
+OWN = ".board"
+"""The board's own folder below `saves`: its records say what is run next, so that no run may write there."""
+
 SECRET = ("token", "api_key", "secret", "password")
 """Endings of options that hold secrets: they belong in the board's environment, not in a page or a run's folder."""
 
@@ -111,6 +117,12 @@ def check_options(options: Mapping[str, Any], roots: Roots, *, allow_code: bool 
         if name in FREE_TEXT:
             continue
         for text in _texts(value):
+            if FUNCTION.fullmatch(text) and not allow_code:
+                problems.append(
+                    Problem(f"{text} names code, and running code is off on this board", where=name,
+                            fix=CODE["trust_remote_code"])
+                )  # fmt: skip
+                continue
             try:
                 check_text(text, roots, where=name, hub=name in HUB_OPTIONS)
             except RequestError as error:
@@ -134,7 +146,9 @@ def check_text(text: str, roots: Roots, *, where: str, hub: bool = False) -> Non
     if hub and not existing and HUB_ID.fullmatch(text):
         return
     if existing or "/" in text or "\\" in text or text.startswith(("~", ".")):
-        roots.inside(text, where)
+        real = roots.inside(text, where)
+        if real.is_relative_to(roots.folders[0] / "saves" / OWN):
+            raise RequestError(f"{text} is in the board's own folder", where=where, fix="name another folder")
 
 
 def _exists(path: Path) -> bool:

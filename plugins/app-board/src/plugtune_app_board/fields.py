@@ -43,10 +43,11 @@ class Field:
     Attributes:
         id: `train.learning_rate`.
         spec: the option.
-        panel: where it stands (`basic`, `extra`, `model`, `stage dpo`, `trainer saving` …).
+        panel: where it stands (`basic`, `extra`, `model`, `stage dpo`, `stage dpo+kto`, `trainer saving` …).
         default: what the page begins with; `None` leaves the option out.
         always: whether it is passed even when it equals the option's own default.
         suggestions: values offered beside free text.
+        owners: the stages, methods or exporters that take it; none when every run does.
     """
 
     id: str
@@ -55,16 +56,16 @@ class Field:
     default: Any = None
     always: bool = False
     suggestions: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """The option."""
         return self.spec.name
 
-    def applies(self, stage: str, method: str) -> bool:
-        """Whether a run of that stage and method takes it."""
-        kind, _, owner = self.spec.owner.partition(" ")
-        return {"stage": owner == stage, "method": owner == method}.get(kind, True)
+    def applies(self, *chosen: str) -> bool:
+        """Whether a run takes it, by what was chosen (`stage dpo`, `method lora`)."""
+        return not self.owners or any(owner in chosen for owner in self.owners)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,27 +136,57 @@ def train_fields(catalog: Catalog) -> tuple[Field, ...]:
     places = {place.option: place for place in PLACED}
     fields: dict[str, Field] = {}
     for spec in _all_specs(catalog):
-        if spec.name in ELSEWHERE or spec.name in fields:
+        if spec.name in ELSEWHERE or _shared(fields, spec):
             continue
         place = places.get(spec.name)
         panel = place.panel if place else panel_of(spec)
         identity = place.id if place else IDS.get(spec.name, spec.name)
         default = place.default if place else _shown(spec)
-        fields[spec.name] = Field(
-            f"train.{identity}", spec, panel, default, bool(place and place.always), SUGGESTIONS.get(spec.name, ())
-        )
-    placed = [fields[place.option] for place in PLACED if place.option in fields]
-    return (*placed, *(item for name, item in fields.items() if name not in places))
+        _put(fields, Field(
+            f"train.{identity}", spec, panel, default, bool(place and place.always), SUGGESTIONS.get(spec.name, ()),
+            _owners(spec),
+        ))  # fmt: skip
+    found = {item.name: item for item in fields.values()}
+    placed = [found[place.option] for place in PLACED if place.option in found]
+    return (*placed, *(item for item in fields.values() if item.name not in places))
 
 
 def exporter_fields(catalog: Catalog) -> tuple[Field, ...]:
     """Fields of every exporter's own options."""
-    found = []
+    fields: dict[str, Field] = {}
     for item in catalog.all("exporter"):
-        if item.options is not None:
-            for spec in specs_of(item.options, f"exporter {item.name}"):
-                found.append(Field(f"export.{spec.name}", spec, f"exporter {item.name}", _shown(spec)))
-    return tuple(found)
+        for spec in specs_of(item.options, f"exporter {item.name}") if item.options is not None else ():
+            if not _shared(fields, spec):
+                _put(fields, Field(f"export.{spec.name}", spec, spec.owner, _shown(spec), owners=_owners(spec)))
+    return tuple(fields.values())
+
+
+def _owners(spec: OptionSpec) -> tuple[str, ...]:
+    return (spec.owner,) if spec.owner.partition(" ")[0] in ("stage", "method", "exporter") else ()
+
+
+def _shared(fields: dict[str, Field], spec: OptionSpec) -> bool:
+    """Whether an option is a field already: stages that share an option of one meaning share its field."""
+    for identity, item in fields.items():
+        if item.name == spec.name and (not item.owners or _same(item.spec, spec)):
+            if item.owners and spec.owner.partition(" ")[0] == item.owners[0].partition(" ")[0]:
+                owners = (*item.owners, spec.owner)
+                kind, names = owners[0].partition(" ")[0], [owner.partition(" ")[2] for owner in owners]
+                fields[identity] = replace(item, owners=owners, panel=f"{kind} {'+'.join(names)}")
+            return True
+    return False
+
+
+def _same(one: OptionSpec, other: OptionSpec) -> bool:
+    return replace(one, owner="", help="") == replace(other, owner="", help="")
+
+
+def _put(fields: dict[str, Field], item: Field) -> None:
+    """Add a field; one that means something else to its owner gets the owner into its id."""
+    if item.id in fields:
+        page, _, name = item.id.partition(".")
+        item = replace(item, id=f"{page}.{item.spec.owner.partition(' ')[2]}_{name}")
+    fields[item.id] = item
 
 
 def _all_specs(catalog: Catalog) -> Iterable[OptionSpec]:
@@ -182,10 +213,8 @@ def _shown(spec: OptionSpec) -> Any:
     return spec.default
 
 
-def values_of(
-    fields: Iterable[Field], values: Mapping[str, Any], stage: str, method: str
-) -> tuple[dict[str, Any], list[Problem]]:
-    """Options by name for the fields that apply, and what is wrong with their values.
+def values_of(fields: Iterable[Field], values: Mapping[str, Any], *chosen: str) -> tuple[dict[str, Any], list[Problem]]:
+    """Options by name for the fields that apply to what was chosen (`stage sft`, `method lora`), and what is wrong.
 
     An option that has its own default is left out, so that the file of a run holds what was chosen.
     """
@@ -193,7 +222,7 @@ def values_of(
     problems: list[Problem] = []
     for item in fields:
         raw = values.get(item.id, item.default)
-        if not item.applies(stage, method) or raw is None or raw == "" or raw == []:
+        if not item.applies(*chosen) or raw is None or raw == "" or raw == []:
             continue
         if item.spec.type == "bool" and item.spec.nullable and raw == "auto":
             continue
@@ -223,6 +252,12 @@ def _whole(raw: Any, value: Any) -> bool:
 def only(fields: Iterable[Field], *panels: str) -> list[Field]:
     """The fields of some panels."""
     return [item for item in fields if item.panel in panels]
+
+
+def panels(fields: Iterable[Field], kind: str) -> dict[str, tuple[str, ...]]:
+    """Panels of a kind of owner, with the names that they belong to."""
+    found = dict.fromkeys(item.panel for item in fields if item.owners and item.owners[0].startswith(f"{kind} "))
+    return {panel: tuple(panel.partition(" ")[2].split("+")) for panel in found}
 
 
 def with_defaults(fields: Iterable[Field], **defaults: Any) -> tuple[Field, ...]:

@@ -9,6 +9,7 @@ import gradio as gr
 from plugtune.errors import PlugtuneError
 
 from plugtune_app_board.board import Board
+from plugtune_app_board.fields import only, panels
 from plugtune_app_board.form import Form, problem_box
 from plugtune_app_board.labels import labels
 from plugtune_app_board.look import explain
@@ -19,7 +20,7 @@ def build(board: Board, form: Form) -> monitor.Monitor:
     """The tab; returns its monitor."""
     names = board.host.catalog.names("exporter")
     first = "merged" if "merged" in names else (names[0] if names else None)
-    panels: dict[str, Any] = {}
+    shown_for: list[tuple[Any, tuple[str, ...]]] = []
     with gr.Group():
         with gr.Row():
             form.field(
@@ -33,13 +34,11 @@ def build(board: Board, form: Form) -> monitor.Monitor:
             form.field("export.export_size", gr.Number, value=5, scale=1)
             form.field("export.infer_dtype", gr.Dropdown, choices=lambda _: ["auto", "float32", "bfloat16", "float16"],
                        value="auto", scale=1)  # fmt: skip
-        for name in names:
-            mine = [item for item in board.composer.export_fields if item.panel == f"exporter {name}"]
-            if mine:
-                with gr.Row(visible=name == first) as row:
-                    for item in mine:
-                        form.option(item)
-                panels[name] = row
+        for name, owners in panels(board.composer.export_fields, "exporter").items():
+            with gr.Row(visible=first in owners) as row:
+                for item in only(board.composer.export_fields, name):
+                    form.option(item)
+            shown_for.append((row, owners))
     with form.accordion("export_extra"):
         form.field("export.extra_args", gr.Textbox, value="{}", lines=2)
     with gr.Row(elem_classes="pt-buttons"):
@@ -74,9 +73,9 @@ def build(board: Board, form: Form) -> monitor.Monitor:
     show.click(show_command, everything, [message, shown, code], api_visibility="private")
     start.click(begin, everything, message, concurrency_limit=1, **form.quiet)
     stop.click(monitor.ender(board, "export", board.jobs.abort), at["top.lang"], message, **form.quiet)
-    if panels:
+    if shown_for:
         at["export.exporter"].change(
-            lambda name: [gr.update(visible=key == name) for key in panels], at["export.exporter"],
-            list(panels.values()), **form.quiet,
+            lambda name: [gr.update(visible=name in owners) for _, owners in shown_for], at["export.exporter"],
+            [row for row, _ in shown_for], **form.quiet,
         )  # fmt: skip
     return watch

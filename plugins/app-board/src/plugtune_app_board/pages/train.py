@@ -15,7 +15,7 @@ from plugtune_app_board import saved
 from plugtune_app_board.board import Board
 from plugtune_app_board.boxes import COMPUTE
 from plugtune_app_board.devices import devices
-from plugtune_app_board.fields import only
+from plugtune_app_board.fields import only, panels
 from plugtune_app_board.form import Form, problem_box, rows
 from plugtune_app_board.labels import Labels, labels
 from plugtune_app_board.look import explain
@@ -33,7 +33,7 @@ def build(board: Board, form: Form) -> monitor.Monitor:
                    multiselect=True, allow_custom_value=True, scale=3)  # fmt: skip
         look = form.button("preview_data", scale=0, min_width=150)
     preview.build(board, form, look, "train")
-    panels = _options(board, form)
+    owned = _options(board, form)
     _run(board, form)
     with gr.Row(elem_classes="pt-buttons"):
         show = form.button("preview_command")
@@ -66,7 +66,7 @@ def build(board: Board, form: Form) -> monitor.Monitor:
         )
     report = gr.HTML("", elem_classes="pt-message", padding=False, elem_id="report")
     watch = monitor.build(board, form, "train")
-    _follow(board, form, panels)
+    _follow(board, form, owned)
     _buttons(board, form, message, shown, (command, file), report, (show, ahead, store, fetch, start, stop, abort))
     return watch
 
@@ -91,13 +91,11 @@ def _options(board: Board, form: Form) -> dict[str, Any]:
     with form.accordion("extra"):
         _grid(form, only(fields, "extra"))
         form.field("train.extra_args", gr.Textbox, value="{}", lines=2, max_lines=8)
-    for kind, names, current in (("method", board.known.methods(), "lora"), ("stage", board.known.stages(), "sft")):
-        for name in names:
-            mine = only(fields, f"{kind} {name}")
-            if mine:
-                with form.accordion(f"{kind} {name}", visible=name == current) as panel:
-                    _grid(form, mine)
-                owned[f"{kind} {name}"] = panel
+    for kind, current in (("method", "lora"), ("stage", "sft")):
+        for name, owners in panels(fields, kind).items():
+            with form.accordion(name, visible=current in owners) as panel:
+                _grid(form, only(fields, name))
+            owned[name] = panel
     for panel_name in ("data", "model", "run"):
         with form.accordion(panel_name):
             _grid(form, only(fields, panel_name))
@@ -169,7 +167,7 @@ def fresh(kind: str) -> str:
     return f"{kind}_{time.strftime('%Y-%m-%d-%H-%M-%S')}"
 
 
-def _follow(board: Board, form: Form, panels: dict[str, Any]) -> None:
+def _follow(board: Board, form: Form, owned: dict[str, Any]) -> None:
     """What depends on the stage, the method, the data folder and the name of the run."""
     at, known = form.items, board.known
     stage, method, folder, dataset = (
@@ -178,8 +176,9 @@ def _follow(board: Board, form: Form, panels: dict[str, Any]) -> None:
     model, name = at["top.model_name"], at["train.output_dir"]
 
     def show_panels(stage_name: str, method_name: str) -> list[Any]:
-        wanted = (f"stage {known.stage(stage_name).name}", f"method {method_name}")
-        return [gr.update(visible=key in wanted) for key in panels]
+        wanted = {"stage": known.stage(stage_name).name, "method": method_name}
+        parts = [key.partition(" ") for key in owned]
+        return [gr.update(visible=wanted[kind] in names.split("+")) for kind, _, names in parts]
 
     def list_data(folder_name: str, stage_name: str) -> Any:
         board.remember(dataset_dir=folder_name)
@@ -191,7 +190,7 @@ def _follow(board: Board, form: Form, panels: dict[str, Any]) -> None:
         return gr.update(visible=there)
 
     for event in (stage.change, method.change):
-        event(show_panels, [stage, method], list(panels.values()), **form.quiet)
+        event(show_panels, [stage, method], list(owned.values()), **form.quiet)
     stage.input(lambda f, s: gr.update(choices=known.datasets(f, s), value=[]), [folder, stage], dataset, **form.quiet)
     for event in (dataset.focus, folder.blur):
         event(list_data, [folder, stage], dataset, **form.quiet)
