@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import httpx
 import pytest
 
 openai = pytest.importorskip("openai")
@@ -76,6 +77,18 @@ def test_base_and_adapter_are_served_by_name_and_behind_another_door(plugtune, l
     assert process.wait(30) in (0, 130)
 
 
+def _gone_clients_are_told(client, base):
+    """A client that does not wait for its answer ends the work of the server behind the door."""
+    hasty = client.with_options(timeout=1.0)
+    with pytest.raises(openai.APITimeoutError):
+        hasty.completions.create(model="lively", prompt="Hello", n=16, max_tokens=900, extra_body={"ignore_eos": True})
+    for _ in range(600):
+        if httpx.get(f"{base}/health").json()["running"] == 0:
+            break
+        time.sleep(0.1)
+    assert "plugtune_cancelled_total 1.0" in httpx.get(f"{base}/metrics").text
+
+
 def test_a_server_behind_the_door_is_handed_requests_and_streams(lively_dir):
     behind, base = start("--model_name_or_path", lively_dir)
     try:
@@ -94,6 +107,11 @@ def test_a_server_behind_the_door_is_handed_requests_and_streams(lively_dir):
             assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == greedy(direct, "lively")
             with pytest.raises(openai.NotFoundError):
                 greedy(client, "other")
+            with pytest.raises(openai.BadRequestError, match="at most 16"):
+                client.completions.create(model="lively", prompt="Hello", n=17)
+            _gone_clients_are_told(client, base)
+            told = httpx.get(f"{door}/metrics", headers={"Authorization": "Bearer k"}).text
+            assert 'plugtune_requests_total{path="/v1/chat/completions",status="404"} 1.0' in told
             with pytest.raises(openai.AuthenticationError):
                 greedy(openai.OpenAI(base_url=f"{door}/v1", api_key="x", max_retries=0), "lively")
         finally:

@@ -203,6 +203,27 @@ def test_beams_that_are_sampled_are_the_same_for_the_same_seed(engine):
     assert engine.complete(PROMPTS, options, seed=4) != first
 
 
+def test_beams_answer_as_the_adapter_that_was_asked(lively_dir, tokenizer, host):
+    from peft import LoraConfig, get_peft_model
+
+    def fresh():
+        return AutoModelForCausalLM.from_pretrained(lively_dir, dtype=torch.float32).eval()
+
+    torch.manual_seed(0)
+    lora = LoraConfig(r=8, lora_alpha=64, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    model = get_peft_model(fresh(), lora, adapter_name="law")
+    engine = Engine(model, tokenizer, bind("auto", host.catalog, tokenizer), adapters=("law",), main="-")
+    talk = Conversation((Message("user", "Hello there"),))
+    prompt = engine.template.encode_prompt(talk)
+    options = GenerationOptions(do_sample=False, max_new_tokens=9, num_beams=3)
+    said = {name: "".join(engine.stream(talk, options, adapter=name)) for name in ("law", "", "law")}
+    settings = {"num_beams": 3, "eos_token_id": tokenizer.eos_token_id}
+    plain = tokenizer.decode(alone(fresh(), prompt, 9, **settings), skip_special_tokens=True)
+    merged = tokenizer.decode(alone(model.merge_and_unload(), prompt, 9, **settings), skip_special_tokens=True)
+    assert plain != merged
+    assert said == {"": plain, "law": merged}
+
+
 def test_a_scheduler_answers_a_crowd_as_each_alone_and_in_order(engine, model):
     scheduler = Scheduler(engine, limits=Limits(rows=7))
     prompts = [[(n * 37 + k) % 500 + 4 for k in range(1 + n % 9)] for n in range(40)]

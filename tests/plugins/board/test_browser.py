@@ -234,7 +234,7 @@ def _start_again(board: Board) -> None:
     board.page.click("#start")
     board.wait(
         lambda: (
-            board.state() in ("finished", "failed") and "second" in board.page.locator("#train-status").inner_text()
+            "second" in board.page.locator("#train-status").inner_text() and board.state() in ("finished", "failed")
         ),
         "no second run",
     )
@@ -310,9 +310,9 @@ def _export_as(board: Board, kind: str, folder: str) -> None:
     board.page.wait_for_selector(f"#export-command:has-text('--exporter={kind}')")
     board.page.click("#export-start")
     board.wait(
-        lambda: (
-            board.state("export") in ("finished", "failed")
-            and name in board.page.locator("#export-status").inner_text()
+        lambda: (  # the name first: the status may be drawn anew between two looks
+            name in board.page.locator("#export-status").inner_text()
+            and board.state("export") in ("finished", "failed")
         ),
         f"the export {kind} did not end",
     )

@@ -110,11 +110,11 @@ class Batch:
         advanced: list[Row] = []
         # The lanes that run now go on; those let in have had their token from the prompt.
         for lane in self.lanes:
-            with self._adapter(lane.rows[0].adapter):
+            with adapted(self.model, lane.rows[0].adapter):
                 advanced += self._take(lane, lane.go_on())
         for group in self._let_in():
             lane = Lane(self.model, self.able, self.pad, group)
-            with self._adapter(group[0].adapter):
+            with adapted(self.model, group[0].adapter):
                 advanced += self._take(lane, lane.begin())
             self._place(lane)
         self.sweep()
@@ -161,14 +161,15 @@ class Batch:
             groups.setdefault(row.adapter if self.able.joins else id(row), []).append(row)
         return list(groups.values())
 
-    def _adapter(self, name: str) -> AbstractContextManager[Any]:
-        """The model as a row wants it: an adapter by name, or the base alone."""
-        if name == "-":
-            alone: AbstractContextManager[Any] = self.model.disable_adapter()
-            return alone
-        if name and self.model.active_adapter != name:
-            self.model.set_adapter(name)
-        return nullcontext()
+
+def adapted(model: Any, name: str) -> AbstractContextManager[Any]:
+    """The model as a row wants it: an adapter by name, the base alone (`-`), or as it is (empty)."""
+    if name == "-":
+        alone: AbstractContextManager[Any] = model.disable_adapter()
+        return alone
+    if name and model.active_adapter != name:
+        model.set_adapter(name)
+    return nullcontext()
 
 
 def complete(batch: Batch, rows: list[Row]) -> list[Row]:

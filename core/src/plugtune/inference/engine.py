@@ -129,7 +129,7 @@ class Engine:
         """An answer piece by piece, as it is generated; closing the iterator ends it."""
         prompt = self.template.encode_prompt(conversation)
         if options.num_beams > 1:
-            yield from self._beams([prompt], options, seed)
+            yield from self._beams([prompt], options, seed, adapter)
             return
         job = self.job(prompt, Sampling.of(options, seed=seed), adapter=adapter)
         for _, piece in self.run([job]):
@@ -137,14 +137,20 @@ class Engine:
                 yield piece.text
 
     def _beams(
-        self, prompts: Sequence[Sequence[int]], options: GenerationOptions, seed: int | None = None
+        self, prompts: Sequence[Sequence[int]], options: GenerationOptions, seed: int | None = None, adapter: str = ""
     ) -> list[str]:
         """Beam search by transformers, in left-padded batches of a few prompts: beams multiply their memory."""
         import torch
 
+        from plugtune.inference.batch import adapted
+
         self.model.eval()
         texts: list[str] = []
-        with torch.no_grad(), torch.random.fork_rng(enabled=seed is not None):
+        with (
+            adapted(self.model, adapter or self.main),
+            torch.no_grad(),
+            torch.random.fork_rng(enabled=seed is not None),
+        ):
             if seed is not None:
                 torch.manual_seed(seed)
             for start in range(0, len(prompts), BEAM_ROWS):

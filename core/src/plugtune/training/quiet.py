@@ -7,7 +7,9 @@ import os
 import warnings
 
 NOISE = (
-    "Failed to load CPU gemm_4bit_forward",  # an optional download of bitsandbytes
+    # bitsandbytes misses a faster 4-bit kernel for CPUs with AVX512-BF16, which it would fetch from a hub as native
+    # code; its built-in ones compute the same numbers.
+    "Failed to load CPU gemm_4bit_forward",
     "is deprecated and will be removed in v6",  # names that core still uses for older transformers 5
     "pin_memory",
     "istutils",  # setuptools about the order in which DeepSpeed's imports come

@@ -113,7 +113,9 @@ class Preview:
         from plugtune.options.reader import Given, Request
         from plugtune.options.resolve import resolve
         from plugtune.templating.choose import bind
+        from plugtune.training.quiet import silence
 
+        silence()  # before the encoder's imports bring in libraries that chatter
         order = self.composer.train({**values, "train.output_dir": "preview", "train.dataset": []}, dry=True)
         from plugtune.options.groups import TRAIN_GROUPS
 
