@@ -31,11 +31,11 @@ def rotate_halves(x: torch.Tensor, base: float = 10000.0) -> torch.Tensor:
     return torch.cat([first * angle.cos() - second * angle.sin(), second * angle.cos() + first * angle.sin()], dim=-1)
 
 
-def rotate_pairs(x: torch.Tensor) -> torch.Tensor:
+def rotate_pairs(x: torch.Tensor, base: float) -> torch.Tensor:
     """The first half of each head is rotated in adjacent pairs, the rest stays."""
     half = x.shape[-1] // 2
     turned, kept = x[..., :half], x[..., half:]
-    angle = angles(x.shape[-2], half, 10000.0)
+    angle = angles(x.shape[-2], half, base)
     even, odd = turned[..., 0::2], turned[..., 1::2]
     pairs = torch.stack([even * angle.cos() - odd * angle.sin(), odd * angle.cos() + even * angle.sin()], dim=-1)
     return torch.cat([pairs.flatten(-2), kept], dim=-1)
@@ -59,6 +59,7 @@ def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: Any = Non
 def chatglm(t: Tensors, c: dict[str, Any], ids: torch.Tensor, training: bool) -> torch.Tensor:
     x, size, eps = t["transformer.embedding.word_embeddings.weight"][ids], c["kv_channels"], c["layernorm_epsilon"]
     rows = [c["num_attention_heads"] * size, *[c["multi_query_group_num"] * size] * 2]
+    base = 10000.0 * c.get("rope_ratio", 1)
     for n in range(c["num_layers"]):
         p = f"transformer.encoder.layers.{n}."
         h = rms(x, t[p + "input_layernorm.weight"], eps)
@@ -66,7 +67,7 @@ def chatglm(t: Tensors, c: dict[str, Any], ids: torch.Tensor, training: bool) ->
             h, t[p + "self_attention.query_key_value.weight"], t[p + "self_attention.query_key_value.bias"]
         )
         q, k, v = (split_heads(part, size) for part in packed.split(rows, -1))
-        x = x + attention(rotate_pairs(q), rotate_pairs(k), v) @ t[p + "self_attention.dense.weight"].T
+        x = x + attention(rotate_pairs(q, base), rotate_pairs(k, base), v) @ t[p + "self_attention.dense.weight"].T
         gate, up = F.linear(
             rms(x, t[p + "post_attention_layernorm.weight"], eps), t[p + "mlp.dense_h_to_4h.weight"]
         ).chunk(2, -1)
@@ -125,7 +126,7 @@ def baichuan(t: Tensors, c: dict[str, Any], ids: torch.Tensor, training: bool) -
         x = x + mixed @ t[p + "self_attn.o_proj.weight"].T
         x = x + swiglu(t, p + "mlp.", rms(x, t[p + "post_attention_layernorm.weight"], eps))
     head = t["lm_head.weight"]
-    if c["vocab_size"] != 64000:
+    if c["vocab_size"] != 64000 and c["architectures"] != ["BaiChuanForCausalLM"]:
         head = head / head.norm(dim=1, keepdim=True)
     return rms(x, t["model.norm.weight"], eps) @ head.T
 

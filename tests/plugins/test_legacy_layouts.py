@@ -21,7 +21,15 @@ from plugtune.options.groups import ModelOptions
 from plugtune.testkit import tiny
 from safetensors.torch import load_file
 
-FAMILIES = ("chatglm3", "qwen1", "baichuan2", "baichuan2-13b", "internlm2", "xverse", "yuan2", "deepseek-moe")
+OF = {
+    "baichuan2-13b": ("baichuan2", "LARGE", {}),
+    # The first Baichuan: no normalised head; of the 13B models only the size of the vocabulary tells.
+    "baichuan-7b": ("baichuan2", "CONFIG", {"architectures": ["BaiChuanForCausalLM"]}),
+    "baichuan-13b": ("baichuan2", "LARGE", {"vocab_size": 64000}),
+    "chatglm3-32k": ("chatglm3", "CONFIG", {"rope_ratio": 50, "seq_length": 32768}),
+}
+"""Siblings: the family, the config of its maker, what is otherwise in config.json."""
+FAMILIES = ("chatglm3", "qwen1", "baichuan2", "internlm2", "xverse", "yuan2", "deepseek-moe", *OF)
 SHORT = 32
 """What the tiny Qwen and InternLM2 count as their training length, so that a test can go past it."""
 
@@ -30,8 +38,9 @@ SHORT = 32
 def originals(tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("originals")
     for name in FAMILIES:
-        maker = importlib.import_module(f"plugtune_family_{name.removesuffix('-13b').replace('-', '_')}.tiny")
-        config = maker.LARGE if name.endswith("-13b") else maker.CONFIG
+        family, made, changes = OF.get(name, (name, "CONFIG", {}))
+        maker = importlib.import_module(f"plugtune_family_{family.replace('-', '_')}.tiny")
+        config = getattr(maker, made) | changes
         (root / name).mkdir()
         tiny.write_original(root / name, config, maker.shapes(config), 3)
         config = json.loads((root / name / "config.json").read_text())
@@ -64,7 +73,7 @@ def family(request) -> str:
 
 
 def layout_of(family: str, host):
-    return open_layout(host.catalog.get("family", family.removesuffix("-13b")))
+    return open_layout(host.catalog.get("family", OF.get(family, (family,))[0]))
 
 
 def test_loss_and_every_gradient_are_those_of_the_original(family, originals, host):
