@@ -18,7 +18,7 @@ tiktoken = pytest.importorskip("tiktoken", reason="requirements-dev.txt is not i
 ROOT = Path(__file__).parents[2]
 
 # Pages that name special tokens: a tokenizer reads those as such, SentencePiece as any text.
-SPECIAL = re.compile(r"</?s>|<unk>|<pad>|<\|\w+\|>|\[g?MASK\]|\[UNUSED_TOKEN_\d+\]")
+SPECIAL = re.compile(r"</?s>|<unk>|<pad>|<eod>|<sep>|<\|\w+\|>|\[g?MASK\]|\[UNUSED_TOKEN_\d+\]")
 
 
 def page(path: Path) -> str:
@@ -54,6 +54,36 @@ def test_ids_and_texts_are_those_of_sentencepiece(family, originals, host):
         ids = tokenizer.encode(text, add_special_tokens=False)
         assert ids == own.encode(text), text[:40]
         assert tokenizer.decode(ids) == own.decode(ids), text[:40]
+
+
+@pytest.mark.parametrize(
+    ("family", "special"),
+    [
+        ("chatglm3", ("[MASK]", "[gMASK]", "<|user|>", "<|assistant|>", "sop")),
+        ("baichuan2", ("<reserved_106>", "</s>", "<s>")),
+        ("internlm2", ("<|im_start|>", "<|im_end|>", "</s>", "<|plugin|>")),
+        ("yuan2", ("<sep>", "<eod>")),
+    ],
+)
+def test_special_tokens_within_a_text_part_it_as_sentencepiece_writes_the_parts(family, special, originals, host):
+    """Each part is a text of its own for SentencePiece, there and back; ids of the special tokens are tested below."""
+    tokenizer = made(family, originals[family], host)
+    own = sentencepiece.SentencePieceProcessor(model_file=str(originals[family] / "tokenizer.model"))
+    names = "|".join(rf"\b{name}\b" if name.isalpha() else re.escape(name) for name in special)
+    for name in special:
+        for text in (
+            f"a {name} b🙂",
+            f"{name} 你好\n",
+            f"x {name}",
+            f"aesop {name} {special[0]} def f():\n    pass",
+            name,
+        ):
+            parts = [part for part in re.split(f"({names})", text) if part]
+            pieces = [[tokenizer.convert_tokens_to_ids(p)] if p in special else own.encode(p) for p in parts]
+            ids = tokenizer.encode(text, add_special_tokens=False)
+            assert ids == [token for part in pieces for token in part], text
+            back = "".join(p if p in special else own.decode(own.encode(p)) for p in parts)
+            assert tokenizer.decode(ids) == back, text
 
 
 @pytest.mark.parametrize("rules", [{}, {"normalization_rule_name": "identity"}, {"add_dummy_prefix": False}])

@@ -7,6 +7,7 @@ when it agrees with SentencePiece on texts of many kinds.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,9 @@ from typing import Any
 
 NORMAL, CONTROL, DEFINED = 1, 3, 4
 """Kinds of pieces in sentencepiece_model.proto (unknown 2, unused 5, byte 6)."""
+
+MARK = "\U0010ffff\U0010fffe"
+"""Stands behind special tokens while a text is put together; both are no characters by Unicode's definition."""
 
 MOST_TIED = 0.1
 """Share of the pieces that may have one and the same score."""
@@ -80,7 +84,7 @@ def _same(fast: Any, processor: Any, text: str) -> bool:
 
 def _fast(proto: Any, recipe: Recipe) -> Any | None:
     """A fast tokenizer; `None` when scores do not order the merges, or the model is of another kind."""
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, processors
+    from tokenizers import Regex, Tokenizer, models, normalizers, processors
     from transformers import PreTrainedTokenizerFast
 
     pieces, rules = proto.pieces, proto.normalizer_spec
@@ -104,8 +108,7 @@ def _fast(proto: Any, recipe: Recipe) -> Any | None:
     if rules.add_dummy_prefix:
         steps.append(normalizers.Prepend("▁"))
     backend.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "▁")])
-    parts: list[Any] = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
-    backend.decoder = decoders.Sequence([*parts, *([decoders.Strip(" ", 1, 0)] if rules.add_dummy_prefix else [])])
+    backend.decoder = _decoder(_special(proto, recipe) if rules.add_dummy_prefix else [])
     if recipe.prefix:
         names = list(recipe.prefix)
         backend.post_processor = processors.TemplateProcessing(
@@ -114,6 +117,20 @@ def _fast(proto: Any, recipe: Recipe) -> Any | None:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **_settings(recipe))
     _add_tokens(tokenizer, proto, recipe)
     return tokenizer
+
+
+def _decoder(special: Sequence[str]) -> Any:
+    """Pieces to text; the space that a text and each part behind one of the special tokens opens with is taken away."""
+    from tokenizers import Regex, decoders
+
+    parts: list[Any] = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    if not special:
+        return decoders.Sequence(parts)
+    # A decoder sees one token at a time until they are fused: there each special token gets a mark at its end.
+    ends = "|".join(rf"\A{re.escape(name)}" for name in special)
+    marking = decoders.Replace(Regex(rf"(?<={ends})\z"), MARK)
+    taking = decoders.Replace(Regex(f"{MARK} ?"), "")
+    return decoders.Sequence([marking, *parts, taking, decoders.Strip(" ", 1, 0)])
 
 
 def _merges(pieces: Any) -> list[tuple[str, str]]:
@@ -137,17 +154,19 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _special(proto: Any, recipe: Recipe) -> list[str]:
+    """Names of the special tokens, each once."""
+    control = [piece.piece for piece in proto.pieces if piece.type == CONTROL]
+    return list(dict.fromkeys([*recipe.special, *recipe.renamed.values(), *recipe.added, *control]))
+
+
 def _add_tokens(tokenizer: Any, proto: Any, recipe: Recipe) -> None:
     """Special tokens; and, where no prefix is added to texts, the pieces that SentencePiece itself never splits."""
     from transformers import AddedToken
 
     known = {piece.piece: piece for piece in proto.pieces}
-    special = [*recipe.special, *recipe.renamed.values(), *recipe.added]
-    special += [piece.piece for piece in proto.pieces if piece.type == CONTROL]
-    tokens = [
-        AddedToken(name, normalized=False, special=True, single_word=name in recipe.words)
-        for name in dict.fromkeys(special)
-    ]
+    special = _special(proto, recipe)
+    tokens = [AddedToken(name, normalized=False, special=True, single_word=name in recipe.words) for name in special]
     tokenizer.add_tokens(tokens, special_tokens=True)
     if proto.normalizer_spec.add_dummy_prefix:
         return
