@@ -232,6 +232,31 @@ def write_original(folder: Path, config: Mapping[str, Any], shapes: Mapping[str,
     write_json(folder / "config.json", config)
 
 
+def llama_shapes(config: Mapping[str, Any], *, head: bool = True) -> dict[str, tuple[int, ...]]:
+    """Tensor names and shapes of a LLaMA checkpoint with as many keys as queries; others share most of its names.
+
+    Args:
+        config: `hidden_size`, `intermediate_size`, `num_hidden_layers` and `vocab_size` are read.
+        head: whether there is an output head apart from the embeddings.
+    """
+    size, ffn, vocabulary = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
+    names: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocabulary, size), "model.norm.weight": (size,)}
+    if head:
+        names["lm_head.weight"] = (vocabulary, size)
+    for n in range(config["num_hidden_layers"]):
+        block = f"model.layers.{n}"
+        names |= {f"{block}.self_attn.{part}_proj.weight": (size, size) for part in "qkvo"}
+        names |= {f"{block}.{part}_layernorm.weight": (size,) for part in ("input", "post_attention")}
+        names |= gated_shapes(f"{block}.mlp", size, ffn)
+    return names
+
+
+def gated_shapes(name: str, size: int, width: int) -> dict[str, tuple[int, ...]]:
+    """Tensor names and shapes of a gated block between `size` and `width`."""
+    wide = {f"{name}.{part}_proj.weight": (width, size) for part in ("gate", "up")}
+    return {**wide, f"{name}.down_proj.weight": (size, width)}
+
+
 def write_json(file: Path, values: Mapping[str, Any]) -> None:
     """A JSON file as published ones look."""
     file.write_text(json.dumps(dict(values), indent=2, ensure_ascii=False), encoding="utf-8")

@@ -48,23 +48,12 @@ def write(folder: Path, config: dict[str, Any], seed: int) -> None:
 
 def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Original tensor names and shapes."""
-    size, ffn, vocabulary = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
-    names: dict[str, tuple[int, ...]] = {
-        "model.embed_tokens.weight": (vocabulary, size),
-        "model.norm.weight": (size,),
-        "lm_head.weight": (vocabulary, size),
-    }
+    size, names = config["hidden_size"], tiny.llama_shapes(config)
     for n in range(config["num_hidden_layers"]):
-        block = f"model.layers.{n}"
-        names |= {
-            f"{block}.input_layernorm.weight": (size,),
-            f"{block}.self_attn.W_pack.weight": (3 * size, size),
-            f"{block}.self_attn.o_proj.weight": (size, size),
-            f"{block}.post_attention_layernorm.weight": (size,),
-            f"{block}.mlp.gate_proj.weight": (ffn, size),
-            f"{block}.mlp.up_proj.weight": (ffn, size),
-            f"{block}.mlp.down_proj.weight": (size, ffn),
-        }
+        attention = f"model.layers.{n}.self_attn"
+        for part in "qkv":
+            del names[f"{attention}.{part}_proj.weight"]
+        names[f"{attention}.W_pack.weight"] = (3 * size, size)
         if "max_position_embeddings" in config:
-            names[f"{block}.self_attn.rotary_emb.inv_freq"] = (size // config["num_attention_heads"] // 2,)
+            names[f"{attention}.rotary_emb.inv_freq"] = (size // config["num_attention_heads"] // 2,)
     return names

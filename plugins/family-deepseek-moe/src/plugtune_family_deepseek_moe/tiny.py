@@ -30,27 +30,13 @@ def make(folder: Path, model_type: str, seed: int) -> None:
 
 def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Original tensor names and shapes."""
-    size, ffn, vocabulary = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
-    names: dict[str, tuple[int, ...]] = {
-        "model.embed_tokens.weight": (vocabulary, size),
-        "model.norm.weight": (size,),
-        "lm_head.weight": (vocabulary, size),
-    }
-    for n in range(config["num_hidden_layers"]):
-        block = f"model.layers.{n}"
-        names |= {f"{block}.self_attn.{part}_proj.weight": (size, size) for part in "qkvo"}
-        names |= {f"{block}.{part}_layernorm.weight": (size,) for part in ("input", "post_attention")}
-        if n < config["first_k_dense_replace"]:
-            names |= _mlp(f"{block}.mlp", size, ffn)
-            continue
-        width = config["moe_intermediate_size"]
-        names[f"{block}.mlp.gate.weight"] = (config["n_routed_experts"], size)
-        names |= _mlp(f"{block}.mlp.shared_experts", size, width * config["n_shared_experts"])
+    size, width, names = config["hidden_size"], config["moe_intermediate_size"], tiny.llama_shapes(config)
+    for n in range(config["first_k_dense_replace"], config["num_hidden_layers"]):
+        mlp = f"model.layers.{n}.mlp"
+        for part in ("gate", "up", "down"):
+            del names[f"{mlp}.{part}_proj.weight"]
+        names[f"{mlp}.gate.weight"] = (config["n_routed_experts"], size)
+        names |= tiny.gated_shapes(f"{mlp}.shared_experts", size, width * config["n_shared_experts"])
         for expert in range(config["n_routed_experts"]):
-            names |= _mlp(f"{block}.mlp.experts.{expert}", size, width)
+            names |= tiny.gated_shapes(f"{mlp}.experts.{expert}", size, width)
     return names
-
-
-def _mlp(name: str, size: int, width: int) -> dict[str, tuple[int, ...]]:
-    wide = {f"{name}.{part}_proj.weight": (width, size) for part in ("gate", "up")}
-    return {**wide, f"{name}.down_proj.weight": (size, width)}

@@ -27,17 +27,6 @@ def make(folder: Path, model_type: str, seed: int) -> None:
 
 def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Original tensor names and shapes."""
-    size, ffn, vocabulary = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
-    names: dict[str, tuple[int, ...]] = {
-        "model.embed_tokens.weight": (vocabulary, size),
-        "model.norm.weight": (size,),
-        "lm_head.weight": (vocabulary, size),
-    }
-    for n in range(config["num_hidden_layers"]):
-        block = f"model.layers.{n}"
-        names |= {f"{block}.self_attn.{part}_proj.weight": (size, size) for part in "qkvo"}
-        names |= {f"{block}.{part}_layernorm.weight": (size,) for part in ("input", "post_attention")}
-        names |= {f"{block}.mlp.{part}_proj.weight": (ffn, size) for part in ("gate", "up")}
-        names[f"{block}.mlp.down_proj.weight"] = (size, ffn)
-        names[f"{block}.self_attn.rotary_emb.inv_freq"] = (size // config["num_attention_heads"] // 2,)
-    return names
+    saved = (config["hidden_size"] // config["num_attention_heads"] // 2,)
+    blocks = range(config["num_hidden_layers"])
+    return tiny.llama_shapes(config) | {f"model.layers.{n}.self_attn.rotary_emb.inv_freq": saved for n in blocks}

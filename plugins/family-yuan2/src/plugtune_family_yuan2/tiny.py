@@ -37,18 +37,9 @@ def make(folder: Path, model_type: str, seed: int) -> None:
 
 def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Original tensor names and shapes."""
-    size, ffn, vocabulary = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
-    names: dict[str, tuple[int, ...]] = {
-        "model.embed_tokens.weight": (vocabulary, size),
-        "model.norm.weight": (size,),
-    }
+    size, names = config["hidden_size"], tiny.llama_shapes(config, head=False)
     for n in range(config["num_hidden_layers"]):
-        block = f"model.layers.{n}"
-        names |= {f"{block}.self_attn.{part}_proj.weight": (size, size) for part in "qkvo"}
-        names |= {f"{block}.{part}_layernorm.weight": (size,) for part in ("input", "post_attention")}
-        names |= {f"{block}.mlp.{part}_proj.weight": (ffn, size) for part in ("gate", "up")}
-        names[f"{block}.mlp.down_proj.weight"] = (size, ffn)
-        gate = f"{block}.self_attn.lf_gate"
+        gate = f"model.layers.{n}.self_attn.lf_gate"
         names |= {
             f"{gate}.conv1.weight": (size // 2, size, 2, 1),
             f"{gate}.conv1.bias": (size // 2,),
