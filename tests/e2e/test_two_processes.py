@@ -160,3 +160,53 @@ def test_two_processes_sample_apart_and_stay_one_model(forked, command, data_dir
     rewards = [entry["reward"] for entry in entries(tmp_path / "two") if "reward" in entry]
     assert len(rewards) > 1
     assert all(0 <= reward <= 1 for reward in rewards)
+
+
+STRANGE = """
+import plugtune
+
+@plugtune.hookimpl
+def plugtune_stages():
+    return [plugtune.Stage(name="strange", summary="strange", rows="conversation", encoder="strange_code:encoder",
+                           trainer="strange_code:build")]
+"""
+STRANGE_CODE = """
+from plugtune.data.conversation_encoder import ConversationEncoder as encoder
+from transformers import DataCollatorForSeq2Seq, Trainer
+
+def build(context):
+    return Trainer(model=context.model, args=context.arguments, train_dataset=context.train_rows,
+                   data_collator=DataCollatorForSeq2Seq(context.tokenizer))
+"""
+
+
+@pytest.fixture(scope="module")
+def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plugin whose stage builds a plain `transformers.Trainer`."""
+    site = tmp_path_factory.mktemp("site")
+    (site / "strange_plugin.py").write_text(STRANGE)
+    (site / "strange_code.py").write_text(STRANGE_CODE)
+    about = site / "strange-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: strange\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[plugtune]\nstrange = strange_plugin\n[plugtune.api]\nstrange = v1_1\n")
+    return site
+
+
+FSDP = ("--fsdp", "full_shard auto_wrap", "--fsdp_config", '{"fsdp_version": 2}')
+
+
+@pytest.mark.parametrize("sharding", [(), FSDP], ids=["ddp", "fsdp"])
+def test_a_plain_trainer_of_a_plugin_resumes_in_the_middle_of_a_later_epoch(
+    forked, command, strange, tmp_path, sharding
+):
+    """Its order of rows after a resume is that of the run without one; FSDP2 shards on CPU processes."""
+    args = command(tmp_path / "two", "--stage", "strange", "--dataset", "judged", *FULL, *sharding,
+                   "--per_device_train_batch_size", 2, "--num_train_epochs", 2, "--save_steps", 8)  # fmt: skip
+    as_two(forked, args, tmp_path, PYTHONPATH=str(strange))
+    before = losses(tmp_path / "two")
+    strategy = json.loads((tmp_path / "two" / "run.json").read_text())["devices"]["strategy"]
+    assert strategy == ("fully sharded (FSDP)" if sharding else "data parallel (DDP)")
+    resumed = [*args, "--resume_from_checkpoint", str(tmp_path / "two" / "checkpoint-8")]
+    as_two(forked, resumed, tmp_path, PYTHONPATH=str(strange))
+    assert losses(tmp_path / "two") == pytest.approx(before, abs=1e-6)

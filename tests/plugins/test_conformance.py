@@ -137,3 +137,26 @@ class TestMerged(ExporterTests):
 @pytest.mark.e2e
 class TestMuon(OptimizerTests):
     plugin, name = "optim-extra", "muon"
+
+
+@pytest.mark.e2e
+class TestOft(MethodTests):
+    plugin, name = "method-oft", "oft"
+    options = {"oft_block_size": 8, "learning_rate": "1e-2"}
+
+
+@pytest.mark.long
+class TestExpanded(ExporterTests):
+    plugin, name = "method-freeze", "expanded"
+    options = {"expand_blocks": 1}
+
+
+@pytest.mark.long
+class TestBadam(OptimizerTests):
+    plugin, name = "optim-extra", "badam"
+    options = {"badam_switch_interval": 3}
+
+
+@pytest.mark.long
+class TestAdamMini(OptimizerTests):
+    plugin, name = "optim-extra", "adam-mini"

@@ -182,11 +182,48 @@ def test_wrong_requests_are_told(train_here, common, tmp_path, change, told):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("broken", "ValueError: no idea"), ("too_few", "1 scores for 8"), ("not_a_number", "nan")]
+    ("name", "told"),
+    [("broken", "ValueError: no idea"), ("too_few", "1 scores for 8"), ("not_a_number", "nan"), ("nothing", "None")],
 )
 def test_a_reward_function_that_fails_is_named(train_here, common, tmp_path, name, told):
     with pytest.raises(RunError, match=told):
         train_here(tmp_path / "run", **{**common, "reward_model": f"toy_rewards:{name}", "max_steps": 1})
+
+
+def test_a_score_that_is_no_number_names_the_prompt_and_the_answer(train_here, common, tmp_path):
+    """All 24 prompts are in the first buffer or two; the bad one is row 4 of the file."""
+    asked = {**common, "reward_model": "toy_rewards:one_infinite", "ppo_buffer_size": 3}
+    with pytest.raises(RunError, match="gave a score of inf") as caught:
+        train_here(tmp_path / "run", **asked)
+    problem = caught.value.problems[0]
+    assert problem.where == "prompt row 4 of 24"
+    assert "Question 3?" in problem.fix
+    assert "answer " in problem.fix
+
+
+def test_a_reward_model_that_gives_no_number_is_told(train_here, common, model_dir, tmp_path):
+    import torch
+
+    adapter = reward_adapter(train_here, model_dir, tmp_path / "reward")
+    from safetensors.torch import save_file
+
+    weights = load_file(adapter / "value_head.safetensors")
+    save_file(
+        {name: torch.full_like(value, torch.nan) for name, value in weights.items()}, adapter / "value_head.safetensors"
+    )
+    with pytest.raises(RunError, match="the reward model gave a score of nan"):
+        train_here(tmp_path / "run", **{**common, "reward_model": adapter, "reward_model_type": "lora", "max_steps": 1})
+
+
+@pytest.mark.e2e
+def test_ppo_starts_from_pissa(train_here, log_of, common, tmp_path):
+    """PiSSA moves the principal part of the base into the adapter: policy and reference are the same at first."""
+    output = train_here(
+        tmp_path / "run", **{**common, "max_steps": 4, "ppo_epochs": 1}, pissa_init="true", pissa_iter=-1
+    )
+    kl = log_of(output, "kl")
+    assert kl[0] == pytest.approx(0, abs=1e-3)
+    assert abs(kl[-1]) > 0
 
 
 def test_a_reward_model_with_another_vocabulary_is_refused(train_here, common, model_dir, tmp_path):

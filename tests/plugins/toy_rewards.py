@@ -28,6 +28,16 @@ def too_few(**_: Any) -> list[float]:
     return [1.0]
 
 
+def one_infinite(prompts: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
+    """Infinite for one prompt, no number for none."""
+    return [float("inf") if "Question 3?" in prompt else 1.0 for prompt in prompts]
+
+
+def nothing(completion_ids: list[list[int]], **_: Any) -> list[Any]:
+    """What a function gives that forgot to return a score."""
+    return [None] * len(completion_ids)
+
+
 def not_a_number(completion_ids: list[list[int]], **_: Any) -> list[float]:
     """No number at all."""
     return [float("nan")] * len(completion_ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +65,12 @@ def blocks_path(model: Any, family: ModelFamily | None) -> str:
     """Dotted path of the list of decoder blocks, in a model of text or of more."""
     path, inside = family.blocks if family else "model.layers", text_part(model)
     return f"{inside}.{path.rpartition('.')[2]}" if inside else path
+
+
+def modules_outside_text(model: Any, targets: Sequence[str]) -> str | None:
+    """A pattern of the modules that bare names must not reach: in what sees and hears layers are called the same."""
+    inside = text_part(model)
+    return rf"(?!{re.escape(inside)}\.).*" if inside and not any("." in target for target in targets) else None
 
 
 def outside_text(model: Any) -> list[Any]:

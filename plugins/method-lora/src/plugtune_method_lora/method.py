@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from typing import Any
 
 from plugtune import RequestError
@@ -12,8 +10,8 @@ from plugtune.modeling.methods import (
     MethodContext,
     check_targets,
     frozen_linears_in,
+    modules_outside_text,
     rest_in_fp32,
-    text_part,
     trained_in_fp32,
 )
 
@@ -71,19 +69,13 @@ def _new(model: Any, context: MethodContext) -> Any:
         lora_alpha=options.lora_alpha or 2 * options.lora_rank,
         lora_dropout=options.lora_dropout,
         target_modules=targets,
-        exclude_modules=_outside_text(model, targets),
+        exclude_modules=modules_outside_text(model, targets),
         modules_to_save=whole or None,
         use_rslora=options.use_rslora,
         use_dora=options.use_dora,
         init_lora_weights=start,
     )
     return get_peft_model(model, config)
-
-
-def _outside_text(model: Any, targets: Sequence[str]) -> str | None:
-    """A pattern of the modules that bare names must not reach: in what sees and hears layers are called the same."""
-    inside = text_part(model)
-    return rf"(?!{re.escape(inside)}\.).*" if inside and not any("." in target for target in targets) else None
 
 
 def _loraplus(model: Any, options: Any, arguments: Any) -> Any:

@@ -30,5 +30,6 @@ def plugtune_methods() -> list[plugtune.TuningMethod]:
             prepare="plugtune_method_oft.method:prepare",
             checks="plugtune_method_oft.checks:checks",
             saves_adapter=True,
+            sizes="plugtune_method_oft.sizes:sizes",
         )
     ]

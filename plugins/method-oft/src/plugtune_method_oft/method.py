@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from plugtune.modeling.adapters import open_adapter, split_adapters
-from plugtune.modeling.methods import MethodContext, check_targets, rest_in_fp32, trained_in_fp32
+from plugtune.modeling.methods import (
+    MethodContext,
+    check_targets,
+    modules_outside_text,
+    rest_in_fp32,
+    trained_in_fp32,
+)
 
 
 def prepare(model: Any, context: MethodContext) -> Any:
@@ -31,12 +37,14 @@ def _new(model: Any, context: MethodContext) -> Any:
 
     options = context.options
     whole = check_targets(model, options.additional_target, context.family, "additional_target")
+    targets = check_targets(model, options.oft_target, context.family, "oft_target")
     config = OFTConfig(
         task_type=TaskType.CAUSAL_LM,
         r=options.oft_rank,
         oft_block_size=options.oft_block_size,
         module_dropout=options.module_dropout,
-        target_modules=check_targets(model, options.oft_target, context.family, "oft_target"),
+        target_modules=targets,
+        exclude_modules=modules_outside_text(model, targets),
         modules_to_save=whole or None,
     )
     return get_peft_model(model, config)

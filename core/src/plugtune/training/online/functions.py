@@ -67,21 +67,37 @@ class FunctionReward:
                 completions=[self.tokenizer.decode(list(ids), skip_special_tokens=True) for ids in answers],
                 completion_ids=[list(ids) for ids in answers],
             )
-            values = [float(score) for score in scores]
+            found = list(scores)
         except Exception as error:  # the user's code may raise anything
             raise RunError(f"reward function {name} failed", why=f"{type(error).__name__}: {error}") from error
-        return checked(values, len(answers), f"reward function {name}")
+        return checked(found, len(answers), f"reward function {name}")
 
 
-def checked(values: Sequence[float], rows: int, source: str) -> torch.Tensor:
+class BadScore(RunError):
+    """A score that is no finite number; `place` is that of its answer among those that were scored together."""
+
+    place: int = 0
+
+
+def checked(values: Sequence[Any], rows: int, source: str) -> torch.Tensor:
     """Scores as a tensor.
 
     Raises:
-        RunError: their number is wrong or one is not finite.
+        RunError: their number is wrong, or one is no finite number (`BadScore`, which knows whose).
     """
     if len(values) != rows:
         raise RunError(f"{source} gave {len(values)} scores for {rows} answers")
-    wrong = next((value for value in values if not math.isfinite(value)), None)
-    if wrong is not None:
-        raise RunError(f"{source} gave a score of {wrong}", why="a score must be a finite number")
-    return torch.tensor(values, dtype=torch.float32)
+    scores = [_number(value) for value in values]
+    place = next((place for place, score in enumerate(scores) if not math.isfinite(score)), None)
+    if place is not None:
+        bad = BadScore(f"{source} gave a score of {values[place]!r}", why="a score must be a finite number")
+        bad.place = place
+        raise bad
+    return torch.tensor(scores, dtype=torch.float32)
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan

@@ -20,7 +20,7 @@ from plugtune.modeling.frozen import find_frozen, load_frozen_model
 from plugtune.modeling.value_head import HeadedModel, has_head, head_for, hidden_size_of, load_head
 from plugtune.training import attention
 from plugtune.training.context import TrainerContext
-from plugtune.training.online.functions import FunctionReward, load_function
+from plugtune.training.online.functions import FunctionReward, checked, load_function
 from plugtune.training.online.measure import Tokens
 from plugtune.training.online.server import ServerReward
 from plugtune.training.sequences import lay_out
@@ -69,7 +69,8 @@ class ModelReward:
                 device = self.model.device
                 inputs = {k: v.to(device) if torch.is_tensor(v) else v for k, v in layout.inputs.items()}
                 scores.append(self.model(values_at=torch.tensor(last, device=device), **inputs).values.float().cpu())
-        return torch.cat(scores)
+        found = torch.cat(scores)
+        return checked(found.tolist(), len(found), "the reward model")
 
     def _row(self, prompt: Sequence[int], answer: Sequence[int]) -> list[int]:
         ended = bool(answer) and answer[-1] in self.stops

@@ -53,7 +53,7 @@ class ServerReward:
         body = json.dumps({"model": "model", "messages": texts}).encode()
         answer = self._post(body)
         try:
-            values = [float(score) for score in json.loads(answer)["scores"]]
+            values = list(json.loads(answer)["scores"])
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(
                 f"reward server {self.address} does not answer with scores",

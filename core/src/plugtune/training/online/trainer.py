@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from plugtune.errors import RequestError
+from plugtune.errors import RequestError, RunError
 from plugtune.inference.batch import Limits
 from plugtune.inference.rollout import rollout
 from plugtune.inference.sampling import Sampling
@@ -24,11 +24,15 @@ from plugtune.modeling.value_head import HeadedModel
 from plugtune.training.checkpoint import write_whole
 from plugtune.training.context import TrainerContext
 from plugtune.training.means import Means
+from plugtune.training.online.functions import BadScore
 from plugtune.training.online.measure import Measures, Tokens, measure, reference_logprobs
 from plugtune.training.online.stream import BufferPlan, ExperienceStream, Row, prompt_numbers
 from plugtune.training.reference import Reference
 from plugtune.training.sequences import answer_layout
 from plugtune.training.trainer import PlugtuneTrainer
+
+SHOWN = 160
+"""Characters of a text that an error shows."""
 
 
 def online_context(context: TrainerContext, *, buffer_size: int, passes: int, answers: int = 1) -> BufferPlan:
@@ -152,9 +156,24 @@ class OnlineTrainer(PlugtuneTrainer):
         model.eval()
         answers = self.sample(prompts)
         self.note(response_length=torch.tensor([float(len(answer)) for answer in answers]))
-        rows = self.experience(prompts, answers)
+        try:
+            rows = self.experience(prompts, answers)
+        except BadScore as error:
+            raise self._told_whose(error, numbers[error.place // self.answers], answers[error.place]) from error
         model.train()
         return rows
+
+    def _told_whose(self, error: BadScore, row: int, answer: Sequence[int]) -> RunError:
+        prompt = self._text(self.prompts[row]["prompt_ids"])
+        problem = error.problems[0]
+        return RunError(
+            problem.what, where=f"prompt row {row + 1} of {len(self.prompts)}", why=problem.why,
+            fix=f"look at this one: prompt {prompt!r}, answer {self._text(answer)!r}",
+        )  # fmt: skip
+
+    def _text(self, ids: Sequence[int]) -> str:
+        text = str(self.context.tokenizer.decode(list(ids)))
+        return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]} … {text[-SHOWN // 2 :]}"
 
     def batch_of(self, rows: Sequence[Row]) -> dict[str, Any]:
         """The model's inputs, `logits_at` and `labels` `(1, K)` (answer tokens, which are counted), and every other
