@@ -435,7 +435,7 @@ def test_devices_are_ticked_and_the_run_is_started_on_them(
     board.page.wait_for_selector("#command:has-text('CUDA_VISIBLE_DEVICES=0,2')")
     assert "NPROC_PER_NODE=2" in board.page.locator("#command").inner_text()
     assert board.page.locator("#memory").inner_text().count("Accelerator") == 3
-    board.picture("devices")
+    board.picture("devices", ("dark", 1920))
     board.language(2, "开始")
     assert "1: Accelerator 1" in board.page.locator("#train-devices").inner_text()
     assert not board.page.locator("#train-devices label", has_text="Accelerator 1").locator("input").is_checked()

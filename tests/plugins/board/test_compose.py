@@ -54,7 +54,7 @@ def test_every_option_of_the_command_line_has_a_field_or_a_control(composer: Any
     names = {item.name for item in composer.fields}
     wanted = {s.name for owner, g in TRAIN_GROUPS.items() if owner != "generation" for s in specs_of(g)}
     wanted |= {s.name for s in trainer_specs()}
-    for kind in ("stage", "method"):
+    for kind in ("stage", "method", "optimizer"):
         wanted |= {s.name for item in host.catalog.all(kind) if item.options for s in specs_of(item.options)}
     assert wanted - names - ELSEWHERE == set()
 
@@ -138,7 +138,7 @@ def test_settings_of_llama_factory_s_board_load_and_what_has_no_place_is_told(
         "train.dataset": ["identity"], "train.learning_rate": "2e-4", "train.num_train_epochs": "2.0", "train.batch_size": 3,
         "train.compute_type": "fp32", "train.neftune_alpha": 0, "train.packing": False, "train.report_to": "none",
         "train.lora_rank": 4, "train.use_pissa": True, "train.loraplus_lr_ratio": 0, "train.extra_args": '{"optim": "adamw_torch"}',
-        "train.use_galore": False,
+        "train.use_galore": False, "train.galore_rank": 16, "train.galore_target": "all", "train.image_max_pixels": "768*768",
     }  # fmt: skip
     ids = (
         [item.id for item in composer.fields]
@@ -153,12 +153,14 @@ def test_settings_of_llama_factory_s_board_load_and_what_has_no_place_is_told(
         ]
     )
     found, told = saved.adopt(theirs, ids)
-    assert [line.partition(" (")[0] for line in told] == ["train.use_galore = False"]
+    assert [line.partition(" (")[0] for line in told] == ["train.image_max_pixels = '768*768'"]
     options = composer.train({"train.output_dir": "x", **found}).options
     expected = {"stage": "sft", "learning_rate": 2e-4, "num_train_epochs": 2.0, "per_device_train_batch_size": 3, "lora_rank": 4,
                 "pissa_init": True, "optim": "adamw_torch", "template": "default", "bf16": False, "packing": False}  # fmt: skip
     assert {key: options.get(key) for key in expected} == expected
-    assert {"neftune_noise_alpha", "loraplus_lr_ratio", "report_to"} & set(options) == set()
+    assert {"neftune_noise_alpha", "loraplus_lr_ratio", "report_to", "use_galore", "galore_rank"} & set(
+        options
+    ) == set()
 
 
 def test_saved_settings_come_back_as_they_were(composer: Any, form: dict[str, Any], work: Path) -> None:
@@ -229,3 +231,10 @@ def test_an_option_that_several_exporters_take_is_passed_to_each(
 ) -> None:
     form |= {"export.exporter": exporter, "export.export_dir": "out", "export.gguf_type": "q8_0"}
     assert composer.export(form, "1").options["gguf_type"] == "q8_0"
+
+
+def test_options_of_an_optimizer_are_passed_when_it_is_switched_on(composer: Any, form: dict[str, Any]) -> None:
+    form |= {"top.finetuning_type": "full", "train.galore_rank": 4}
+    assert not {"use_galore", "galore_rank"} & set(composer.train(form).options)
+    options = composer.train(form | {"train.use_galore": True}).options
+    assert (options["use_galore"], options["galore_rank"]) == (True, 4)

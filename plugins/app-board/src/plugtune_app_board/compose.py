@@ -115,7 +115,7 @@ class Composer:
         if datasets:
             options["dataset"] = datasets
         options["dataset_dir"] = str(values.get("train.dataset_dir") or "data")
-        own, wrong = values_of(self.fields, values, f"stage {stage}", f"method {method}")
+        own, wrong = values_of(self.fields, values, f"stage {stage}", f"method {method}", *self._optimizers(values))
         options |= own
         compute = str(values.get("train.compute_type") or "auto")
         if compute not in COMPUTE:
@@ -191,6 +191,11 @@ class Composer:
         except RequestError as error:
             problems += error.problems
             return base / "run"
+
+    def _optimizers(self, values: Values) -> list[str]:
+        """Optimizers that are switched on; the options of the others are not passed."""
+        found = self.host.catalog.all("optimizer")
+        return [f"optimizer {item.name}" for item in found if values.get(f"train.{item.switch}") in (True, "true")]
 
     def _existing(self, folder: Path, values: Values) -> dict[str, Any]:
         """What happens to an earlier run in the same folder: go on with its newest checkpoint, or start again."""

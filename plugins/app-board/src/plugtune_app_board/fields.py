@@ -134,6 +134,7 @@ TOPICS = (
 def train_fields(catalog: Catalog) -> tuple[Field, ...]:
     """All fields of the training page, installed plugins' included, in the order they are shown."""
     places = {place.option: place for place in PLACED}
+    switches = {item.switch for item in catalog.all("optimizer")}
     fields: dict[str, Field] = {}
     for spec in _all_specs(catalog):
         if spec.name in ELSEWHERE or _shared(fields, spec):
@@ -144,7 +145,7 @@ def train_fields(catalog: Catalog) -> tuple[Field, ...]:
         default = place.default if place else _shown(spec)
         _put(fields, Field(
             f"train.{identity}", spec, panel, default, bool(place and place.always), SUGGESTIONS.get(spec.name, ()),
-            _owners(spec),
+            () if spec.name in switches else _owners(spec),
         ))  # fmt: skip
     found = {item.name: item for item in fields.values()}
     placed = [found[place.option] for place in PLACED if place.option in found]
@@ -162,7 +163,7 @@ def exporter_fields(catalog: Catalog) -> tuple[Field, ...]:
 
 
 def _owners(spec: OptionSpec) -> tuple[str, ...]:
-    return (spec.owner,) if spec.owner.partition(" ")[0] in ("stage", "method", "exporter") else ()
+    return (spec.owner,) if spec.owner.partition(" ")[0] in ("stage", "method", "optimizer", "exporter") else ()
 
 
 def _shared(fields: dict[str, Field], spec: OptionSpec) -> bool:
@@ -192,7 +193,7 @@ def _put(fields: dict[str, Field], item: Field) -> None:
 def _all_specs(catalog: Catalog) -> Iterable[OptionSpec]:
     for owner, group in TRAIN_GROUPS.items():
         yield from (spec for spec in specs_of(group, owner) if owner != "generation")
-    for kind in ("stage", "method"):
+    for kind in ("stage", "method", "optimizer"):
         for item in catalog.all(kind):
             if item.options is not None:
                 yield from specs_of(item.options, f"{kind} {item.name}")
@@ -256,7 +257,7 @@ def only(fields: Iterable[Field], *panels: str) -> list[Field]:
 
 def panels(fields: Iterable[Field], kind: str) -> dict[str, tuple[str, ...]]:
     """Panels of a kind of owner, with the names that they belong to."""
-    found = dict.fromkeys(item.panel for item in fields if item.owners and item.owners[0].startswith(f"{kind} "))
+    found = dict.fromkeys(item.panel for item in fields if item.panel.startswith(f"{kind} "))
     return {panel: tuple(panel.partition(" ")[2].split("+")) for panel in found}
 
 

@@ -114,7 +114,7 @@ class Form:
 def panel_title(words: Labels, key: str) -> str:
     """The title of a panel: `stage dpo`, `stage dpo+kto` and `method lora` are named by their owners."""
     kind, _, owner = key.partition(" ")
-    if kind in ("stage", "method", "exporter") and owner:
+    if kind in ("stage", "method", "optimizer", "exporter") and owner:
         names = [words.words.get(f"{kind}_{name}", name) for name in owner.split("+")]
         return words(f"panel_{kind}", name=", ".join(names))
     return words(f"panel_{key.replace(' ', '_')}")

@@ -96,6 +96,12 @@ def _options(board: Board, form: Form) -> dict[str, Any]:
             with form.accordion(name, visible=current in owners) as panel:
                 _grid(form, only(fields, name))
             owned[name] = panel
+    optimizers = panels(fields, "optimizer")
+    if optimizers:
+        with form.accordion("optimizers"):
+            for name in optimizers:
+                with form.accordion(name):
+                    _grid(form, only(fields, name))
     for panel_name in ("data", "model", "run"):
         with form.accordion(panel_name):
             _grid(form, only(fields, panel_name))
