@@ -1,0 +1,3 @@
+"""The browser for the tests of the board."""
+
+from board_page import browser, pictures  # noqa: F401
