@@ -81,7 +81,9 @@ class OptimizerTests(CapabilityTests):
         optimizer = self._built(item, first, tmp_path)
         for seed in (0, 1):
             _step(first, optimizer, seed)
-        second = copy.deepcopy(first)
+        # As a resumed run does: a model loaded anew, with all that is trained marked so, and the weights put into it.
+        second = AutoModelForCausalLM.from_pretrained(model, dtype="float32").train()
+        second.load_state_dict(copy.deepcopy(first.state_dict()))
         restored = self._built(item, second, tmp_path)
         state = copy.deepcopy(optimizer.state_dict())
         torch.save(state, tmp_path / "optimizer.pt")
