@@ -9,8 +9,10 @@ import peft
 import pytest
 import torch
 from plugtune.modeling.methods import frozen_linears_in
+from plugtune.training.lean import linear, norm
 from plugtune.training.lean.enable import enable
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 SIZES = {
     "vocab_size": 97, "hidden_size": 48, "intermediate_size": 112, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -155,7 +157,7 @@ def kept_bytes(model: Any) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        model.model(input_ids=IDS) if not hasattr(model, "base_model") else model.base_model.model.model(input_ids=IDS)
+        (model.get_base_model() if isinstance(model, peft.PeftModel) else model).model(input_ids=IDS)
     return sum(storage.nbytes() for at, storage in kept.items() if at not in parameters)
 
 
@@ -164,6 +166,74 @@ def test_less_is_kept_for_the_backward_pass() -> None:
     other, _ = lean(plain)
     # Of gate, act(gate), up and their product two are left: 2 blocks x 26 tokens x 112 x 2 tensors of 4 bytes.
     assert kept_bytes(plain) - kept_bytes(other) >= 2 * 26 * 112 * 2 * 4
+
+
+def test_normalisations_keep_their_input_only() -> None:
+    """With trained weights the stock ones keep the normalised input, too."""
+    plain = model_of("llama")
+    other, switched = lean(plain)
+    assert switched == 2 * 3 + 1
+    norms = copy.deepcopy(plain)
+    for one, two in zip(norms.modules(), other.modules(), strict=True):
+        if "Norm" in type(one).__name__ and "forward" in vars(two):
+            one.forward = norm.LeanNorm(one, one.forward, one.variance_epsilon).forward
+    assert kept_bytes(plain) - kept_bytes(norms) >= 5 * 26 * 48 * 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_normalisation_answers_the_same_to_the_bit_and_has_the_true_gradients(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    stock = LlamaRMSNorm(24, eps=1e-5).to(dtype)
+    torch.nn.init.normal_(stock.weight, 1.0, 0.2)
+    exact, other = LlamaRMSNorm(24, eps=1e-5).double(), copy.deepcopy(stock)
+    exact.load_state_dict(stock.state_dict())
+    assert enable(torch.nn.ModuleList([other])) == 1
+    x = torch.randn(3, 5, 24, dtype=dtype)
+    dy = torch.randn(3, 5, 24, dtype=dtype)
+    found = {}
+    for name, module in (("stock", stock), ("lean", other), ("exact", exact)):
+        own = x.detach().clone().to(next(module.parameters()).dtype).requires_grad_()
+        y = module(own) if name != "exact" else exact.weight * own / (own.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt()
+        y.backward(dy.to(y.dtype))
+        found[name] = [y.detach().double(), own.grad.double(), module.weight.grad.double()]
+    assert torch.equal(found["lean"][0], found["stock"][0])
+    for lean_one, stock_one, truth in zip(found["lean"], found["stock"], found["exact"], strict=True):
+        assert (lean_one - truth).norm() <= max(1.1 * (stock_one - truth).norm(), 1e-6 * truth.norm())
+
+
+class _Other(LlamaRMSNorm):
+    """Normalisations of other kinds: with one more than the weight, with another place for the epsilon, about a mean."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(24, eps=1e-5)
+        self.kind = kind
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.kind == "one more":
+            return super().forward(x) / self.weight * (1 + self.weight)
+        if self.kind == "epsilon outside":
+            return self.weight * x / (x.pow(2).mean(-1, keepdim=True).sqrt() + self.variance_epsilon)
+        return super().forward(x - x.mean(-1, keepdim=True))
+
+
+@pytest.mark.parametrize("kind", ["one more", "epsilon outside", "about a mean"])
+def test_other_normalisations_are_left_alone(kind: str) -> None:
+    assert enable(torch.nn.ModuleList([_Other(kind)])) == 0
+
+
+def test_what_stands_still_before_the_first_adapter_gets_no_gradient() -> None:
+    """Embeddings and the first norm of a model with adapters: their gradient is asked for by nobody."""
+    model, _ = lean(adapted(model_of("llama")))
+    asked = []
+    layer = model.base_model.model.model.layers[0].self_attn.q_proj
+    own = linear.input_gradient
+    x = torch.randn(1, 3, 48)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linear, "input_gradient", lambda *a, **k: asked.append(1) or own(*a, **k))
+        layer(x).sum().backward()
+        assert not asked
+        layer(x.requires_grad_()).sum().backward()
+        assert asked
 
 
 def test_a_copy_of_a_switched_model_computes_with_its_own_weights() -> None:
@@ -188,7 +258,7 @@ def test_frozen_weights_in_16_bits_beside_wide_adapters_are_switched_too() -> No
     model = adapted(model_of("llama"))
     frozen_linears_in(model, "bfloat16")
     other, switched = lean(model)
-    assert switched == 2 * 8, "seven adapted layers and the block of each layer"
+    assert switched == 2 * 10 + 1, "seven adapted layers, the block and two norms of each layer, and the last norm"
     _, gradients = step(model, torch.bfloat16)
     _, lean_gradients = step(other, torch.bfloat16)
     assert furthest(gradients, lean_gradients) < 0.1

@@ -93,7 +93,9 @@ class PlugtuneTrainer(WholeSaves, CountsTokens):
         switched = lean.enable(context.model)
         if switched:
             context.plan.choose(
-                "layers", f"{switched} fused", "adapters and gated blocks keep less for the backward pass, same numbers"
+                "layers",
+                f"{switched} fused",
+                "adapters, gated blocks and norms keep less for the backward pass, same numbers",
             )
 
     @property

@@ -31,10 +31,11 @@ class _AdaptedLinear(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, h, *tensors = ctx.saved_tensors
         layer = Parts.of(tensors, ctx.scale)
-        dx, dh = linear.input_gradient(dy, layer)
+        wanted = ctx.needs_input_grad[0]  # not in the first block of a model whose embeddings stand still
+        dx, dh = linear.input_gradient(dy, layer) if wanted else (None, linear.adapter_gradient(dy, layer))
         found = linear.weight_gradients(dy, x, h, dh, ctx.scale, ctx.needs_input_grad[3:])
         own, *others = ctx.dtypes
-        return dx.to(own), None, None, *in_their_dtype(found, others)
+        return None if dx is None else dx.to(own), None, None, *in_their_dtype(found, others)
 
 
 def in_their_dtype(gradients: tuple[Tensor | None, ...], dtypes: Any) -> list[Tensor | None]:

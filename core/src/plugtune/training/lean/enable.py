@@ -1,6 +1,7 @@
-"""Switches a model's adapted layers and gated blocks to their lean forms, where those compute the same.
+"""Switches a model's adapted layers, gated blocks and normalisations to their lean forms, where those compute the same.
 
-A block is asked, not its name: its own answer and the lean one are compared on random input.
+A module is asked, not its name: its own answer and the lean one are compared on random input. Modules that compute
+alike are asked once.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from typing import Any
 import torch
 
 from plugtune.modeling.alike import signature
-from plugtune.training.lean import adapted, gated
+from plugtune.training.lean import adapted, gated, norm
 
 # How published models name the three layers of a gated block, and its activation.
 LAYERS = (("gate_proj", "up_proj", "down_proj"), ("w1", "w3", "w2"))
 ACTIVATIONS = ("act_fn", "act", "activation_fn", "hidden_act")
 # Input of ordinary size, and large enough that a block which limits its values shows it.
 SCALES = (1.0, 300.0)
+# Small enough that the place of the epsilon shows, and large.
+NORM_SCALES = (1e-3, 1.0, 300.0)
 
 
 def enable(model: Any) -> int:
@@ -27,7 +30,7 @@ def enable(model: Any) -> int:
     """
     cast = adapted.CastOnce()
     done = 0
-    asked: dict[Any, gated.Activation | None] = {}
+    asked: dict[Any, Any] = {}
     for module in model.modules():
         if "forward" in vars(module):
             continue
@@ -35,14 +38,17 @@ def enable(model: Any) -> int:
         if block is not None:
             module.forward = gated.LeanGated(block, module.forward, cast).forward
             done += 1
+        elif (epsilon := _epsilon_of(module, asked)) is not None:
+            module.forward = norm.LeanNorm(module, module.forward, epsilon).forward
+            done += 1
         elif hasattr(module, "lora_A") and type(getattr(module, "base_layer", None)) is torch.nn.Linear:
             module.forward = adapted.LeanAdapted(module, module.forward, cast).forward
             done += 1
     return done
 
 
-def _block_of(module: Any, asked: dict[Any, gated.Activation | None]) -> gated.Gated | None:
-    """The gated block that a module is, if its answer is that of one; modules that compute alike are asked once."""
+def _block_of(module: Any, asked: dict[Any, Any]) -> gated.Gated | None:
+    """The gated block that a module is, if its answer is that of one."""
     layers = next((three for three in (_layers(module, names) for names in LAYERS) if three), None)
     if layers is None:
         return None
@@ -56,6 +62,35 @@ def _block_of(module: Any, asked: dict[Any, gated.Activation | None]) -> gated.G
         asked[kind] = activation if same else None
     known = asked[kind]
     return gated.Gated(gate, up, down, known) if known is not None else None
+
+
+def _epsilon_of(module: Any, asked: dict[Any, Any]) -> float | None:
+    """The epsilon of a root-mean-square normalisation, if the module's answer is that of one."""
+    epsilon = norm.epsilon_of(module)
+    if epsilon is None:
+        return None
+    kind = signature(module)
+    if kind not in asked:
+        asked[kind] = epsilon if all(_normalises(module, epsilon, scale) for scale in NORM_SCALES) else None
+    known: float | None = asked[kind]
+    return known
+
+
+@torch.no_grad()
+def _normalises(module: Any, epsilon: float, scale: float) -> bool:
+    """Whether module and lean form answer the same to input of this size."""
+    weight = module.weight
+    generator = torch.Generator().manual_seed(0)
+    x = (scale * torch.randn(3, weight.shape[0], generator=generator)).to(weight.device, weight.dtype)
+    try:
+        own = module(x)
+    except (RuntimeError, TypeError, ValueError, AttributeError):
+        return False
+    lean = norm.LeanNorm(module, module.forward, epsilon).answer(x)
+    if not isinstance(own, torch.Tensor) or own.dtype != lean.dtype or own.shape != lean.shape:
+        return False
+    tolerance = 1e-6 if weight.dtype == torch.float32 else 1e-2
+    return bool((own - lean).abs().max() <= tolerance * own.abs().max().clamp(min=1e-12))
 
 
 def _layers(module: Any, names: tuple[str, ...]) -> list[Any]:

@@ -92,10 +92,13 @@ def apply(x: Tensor, layer: Parts) -> tuple[Tensor, Tensor | None]:
 def input_gradient(dy: Tensor, layer: Parts, into: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
     """Gradient of the input, added to `into` if given, and the gradient of `x Aᵀ`."""
     dx = dy @ layer.weight if into is None else into.addmm_(dy, layer.weight)
-    if layer.a is None or layer.b is None:
-        return dx, None
-    dh = (dy @ layer.b).mul_(layer.scale)
-    return dx.addmm_(dh, layer.a), dh
+    dh = adapter_gradient(dy, layer)
+    return (dx, None) if layer.a is None or dh is None else (dx.addmm_(dh, layer.a), dh)
+
+
+def adapter_gradient(dy: Tensor, layer: Parts) -> Tensor | None:
+    """Gradient of `x Aᵀ`; None for a layer without an adapter."""
+    return None if layer.b is None else (dy @ layer.b).mul_(layer.scale)
 
 
 def weight_gradients(
