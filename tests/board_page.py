@@ -85,6 +85,14 @@ class Board:
         self.page.screenshot(path="/tmp/board-failure.png", full_page=True)
         raise AssertionError(f"{told}: {self.page.locator('#train-log textarea').input_value()[-2000:]}")
 
+    def happens(self, what: Callable[[], bool], *, seconds: int) -> bool:
+        """Whether something happens within a time."""
+        for _ in range(5 * seconds):
+            if what():
+                return True
+            self.page.wait_for_timeout(200)
+        return False
+
     def settled(self, selector: str) -> None:
         """Wait until a text that is being written stays as it is for two seconds."""
         at = self.page.locator(selector).first
