@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from mini_data import write_mini
 from two_processes import as_two, free_port, losses
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
@@ -37,16 +38,8 @@ def plugtune_callbacks(plan):
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    rows = [
-        {"instruction": f"Question {n} " + "word " * (n % 7), "output": f"Answer {n} " + "yes " * (n % 5)}
-        for n in range(21)
-    ]
-    (folder / "mini.json").write_text(json.dumps(rows), encoding="utf-8")
+    folder = write_mini(tmp_path_factory.mktemp("data"), texts={"file_name": "texts.txt", "formatting": "text"})
     (folder / "texts.txt").write_text("\n".join(f"Document {n} says hello." for n in range(41)), encoding="utf-8")
-    (folder / "dataset_info.json").write_text(
-        json.dumps({"mini": {"file_name": "mini.json"}, "texts": {"file_name": "texts.txt", "formatting": "text"}})
-    )
     (folder / "hurt_plugin.py").write_text(HURT)
     info = folder / "hurt_plugin-0.1.dist-info"
     info.mkdir()

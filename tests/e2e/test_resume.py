@@ -12,23 +12,17 @@ import time
 from pathlib import Path
 
 import pytest
+from mini_data import mini_rows, write_mini
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    rows = [
-        {"instruction": f"Question {n} " + "word " * (n % 7), "output": f"Answer {n} " + "yes " * (n % 5)}
-        for n in range(21)
-    ]
-    (folder / "mini.json").write_text(json.dumps(rows), encoding="utf-8")
-    (folder / "other.json").write_text(json.dumps(rows[::-1]), encoding="utf-8")
+    texts = {"file_name": "texts.txt", "formatting": "text"}
+    folder = write_mini(tmp_path_factory.mktemp("data"), other={"file_name": "other.json"}, texts=texts)
+    (folder / "other.json").write_text(json.dumps(mini_rows()[::-1]), encoding="utf-8")
     (folder / "texts.txt").write_text("\n".join(f"Document {n} says hello." for n in range(40)), encoding="utf-8")
-    info = {name: {"file_name": f"{name}.json"} for name in ("mini", "other")}
-    info["texts"] = {"file_name": "texts.txt", "formatting": "text"}
-    (folder / "dataset_info.json").write_text(json.dumps(info))
     return folder
 
 

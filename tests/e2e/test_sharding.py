@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mini_data import write_mini
 from two_processes import as_two, losses, start_two
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
@@ -14,14 +15,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    rows = [
-        {"instruction": f"Question {n} " + "word " * (n % 7), "output": f"Answer {n} " + "yes " * (n % 5)}
-        for n in range(21)
-    ]
-    (folder / "mini.json").write_text(json.dumps(rows), encoding="utf-8")
-    (folder / "dataset_info.json").write_text(json.dumps({"mini": {"file_name": "mini.json"}}))
-    return folder
+    return write_mini(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from mini_data import write_mini
 from plugtune.errors import PluginError, RequestError, RunError
 from plugtune.options.reader import read_request
 from plugtune.training.launchers import exit_status, named_launcher
@@ -85,11 +86,7 @@ def test_a_killed_process_is_named():
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    rows = [{"instruction": f"Question {n} " + "word " * (n % 7), "output": f"Answer {n}"} for n in range(21)]
-    (folder / "mini.json").write_text(json.dumps(rows), encoding="utf-8")
-    (folder / "dataset_info.json").write_text(json.dumps({"mini": {"file_name": "mini.json"}}))
-    return folder
+    return write_mini(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture
