@@ -13,7 +13,7 @@ and to itself, as if each prompt + answer were a row of its own, and the prompt 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from itertools import chain
@@ -26,6 +26,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from plugtune.modeling.alike import shortened
 from plugtune.modeling.zero import layer_by_layer, shape_of
+from plugtune.training.row_attention import row_attention, usable
 
 NAME = "plugtune_segments"
 
@@ -56,11 +57,38 @@ def segment_attention(
         if cu_seq_lens_q is None or attention_mask is not None or query.shape[0] != 1:
             return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
         groups = tuple((length,) for length in (cu_seq_lens_q[1:] - cu_seq_lens_q[:-1]).tolist())
+    lengths = _plain_rows(module, query, key, value, groups, kwargs)
+    if lengths:
+        with _exact_on_cpu(query):
+            return row_attention(query, key, value, lengths, kwargs.get("scaling")), None
     dtype = query.dtype
     with _exact_on_cpu(query):
         if query.device.type == "cpu":
             query, key, value = query.float(), key.float(), value.float()
         return _grouped_attention(module, query, key, value, groups, **kwargs).to(dtype), None
+
+
+def _plain_rows(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    groups: Groups,
+    kwargs: Mapping[str, Any],
+) -> tuple[int, ...] | None:
+    """Lengths of rows that are causal and nothing else: no answers that share a prompt, no window, bias or dropout."""
+    window = kwargs.get("sliding_window") or getattr(module, "sliding_window", None)
+    causal = kwargs.get("is_causal")
+    plain = (
+        all(len(group) == 1 for group in groups)
+        and not kwargs.get("dropout")
+        and (getattr(module, "is_causal", True) if causal is None else causal)
+        and not any(kwargs.get(name) is not None for name in ("softcap", "position_bias"))
+        and getattr(module, "position_bias", None) is None
+        and not (window and max(group[0] for group in groups) > window)
+        and usable(query, key, value)
+    )
+    return tuple(group[0] for group in groups) if plain else None
 
 
 def _exact_on_cpu(query: torch.Tensor) -> AbstractContextManager[Any]:
