@@ -99,7 +99,7 @@ def test_a_run_resumed_in_the_middle_of_a_buffer_repeats_the_uninterrupted_one(t
         ({"reward_funcs": "share"}, "names no function"),
         ({"reward_weights": "1,2"}, "2 weights for 1"),
         ({"per_device_train_batch_size": 6}, "no whole groups"),
-        ({"reward_funcs": "toy_rewards:nothing"}, "cannot be imported"),
+        ({"reward_funcs": "toy_rewards:missing"}, "cannot be imported"),
     ],
 )
 def test_wrong_requests_are_told(train_here, common, tmp_path, change, told):
