@@ -24,15 +24,16 @@ OPTIMIZERS = {
 LOGITS_BLOCK = 2**24
 """Logits that the loss computes at a time (`training.cross_entropy.BLOCK`); 8 bytes each with their gradients."""
 
-IMPORTS = 610 << 20
+IMPORTS = 568 << 20
 """Resident memory of a training process without its model: torch, transformers, datasets, peft, their threads and
 code (measured: a run of a model of next to no parameters, the first row of docs/estimate.md)."""
 
 HOLES = 1.2
+STOCK_HOLES = 1.4
 """On a CPU: bytes that tensors which are freed between kept ones leave behind in the heap, for each byte of theirs; a
-GPU's allocator gives such room again. Measured, not derived. Under an adapted linear layer of the stock form they are
-its products; under a lean one the queries and keys before they are rotated, and both parts' answers before they are
-added to the stream."""
+GPU's allocator gives such room again. Measured, not derived. Under a lean adapted linear layer they are the queries and
+keys before they are rotated, and both parts' answers before they are added to the stream; under one of the stock form
+(`STOCK_HOLES`) they are its products."""
 
 
 def optimizer_bytes(name: str) -> float:
@@ -178,7 +179,8 @@ def block_bytes(shape: Shape, trained: Trained, setting: Setting) -> float:
     # A 4-bit layer computes in the dtype of the weights beside it, whatever autocast says.
     product = 4.0 if setting.mixed and setting.bits == 4 else c
     hidden, inner = shape.hidden, shape.inner
-    norms = 2 * hidden * wide * (2 if trained.whole else 1)  # the input, and the normalized one if the scale is trained
+    # The input, and the normalized one if the scale is trained; a lean norm keeps its input only.
+    norms = 2 * hidden * wide * (2 if trained.whole and setting.shard else 1)
     if not setting.mixed and setting.weight_bytes == 2:
         norms += 2 * hidden * 4  # norms are computed in fp32
     kept = 1.0 if trained.whole else trained.inputs
@@ -186,9 +188,14 @@ def block_bytes(shape: Shape, trained: Trained, setting: Setting) -> float:
     # Query, key and value layers keep a 16-bit copy of their input each; lean adapters and gated blocks share one.
     copies = 1 if not setting.mixed or (lean and not trained.whole) else 3
     inputs = kept * c * hidden * (copies + (1 if not setting.mixed or lean else 2))
-    # Queries, keys, values and the output, in fp32 on a CPU where that is faster; the output again, for its projection.
+    # Queries, keys, values and the output; the output again for its projection, where that computes in 16 bits. On a
+    # CPU what was rotated and the output are in fp32 (`training.row_attention`).
     inside = 4.0 if setting.imports else product
-    attention = inside * (shape.queries * 2 + shape.keys * 2) + c * shape.queries
+    attention = (
+        inside * (shape.queries * 2 + shape.keys)
+        + product * shape.keys
+        + (c * shape.queries if setting.mixed or not setting.imports else 0)
+    )
     if setting.eager:
         attention += (c + 4) * shape.heads * setting.longest
     # Gate, its activation and up are kept for their product, which is the last layer's input; a lean block keeps two.
@@ -208,7 +215,7 @@ def holes(shape: Shape, trained: Trained, setting: Setting) -> float:
     if keeps_less(setting):
         return HOLES * 4.0 * trained.inputs * (shape.queries + shape.keys + 2 * shape.hidden)
     product = 2.0 if (setting.mixed and setting.bits != 4) or setting.weight_bytes == 2 else 4.0
-    return HOLES * product * trained.inputs * sum(linear.outputs * linear.count for linear in shape.linears)
+    return STOCK_HOLES * product * trained.inputs * sum(linear.outputs * linear.count for linear in shape.linears)
 
 
 def narrowed(trained: Trained, setting: Setting) -> bool:

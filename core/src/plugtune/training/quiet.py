@@ -12,6 +12,7 @@ NOISE = (
     "Failed to load CPU gemm_4bit_forward",
     "is deprecated and will be removed in v6",  # names that core still uses for older transformers 5
     "pin_memory",
+    "Setting accelerator to CPU",  # DeepSpeed, wherever it is installed; the run says its devices itself
     "istutils",  # setuptools about the order in which DeepSpeed's imports come
     "torch.distributed.",  # names that DeepSpeed still uses for older torch
 )
@@ -27,7 +28,7 @@ def silence() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     for noise in NOISE:
         warnings.filterwarnings("ignore", message=f".*{noise}.*")
-    for name in ("bitsandbytes", "bitsandbytes.backends.cpu.ops", "bitsandbytes.cextension"):
+    for name in ("bitsandbytes", "bitsandbytes.backends.cpu.ops", "bitsandbytes.cextension", "DeepSpeed"):
         logging.getLogger(name).addFilter(_Filter())
     from transformers.utils import logging as transformers_logging
 

@@ -22,6 +22,7 @@ def plugtune_families() -> list[plugtune.ModelFamily]:
             model_types=("nemotron",),
             architectures=("NemotronForCausalLM",),
             lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"),
+            packs=False,  # it chooses its attention when it is built
         ),
         plugtune.ModelFamily(
             name="nemotron-h",
