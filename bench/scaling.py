@@ -113,6 +113,11 @@ def checkpoint_bytes(a: Assumed) -> float:
     return 12 * a.parameters
 
 
+def sharded_seconds(a: Assumed, digest: float) -> float:
+    """Of a checkpoint of which each process writes its part, all at once, and hashes it."""
+    return checkpoint_bytes(a) / a.disk_all + checkpoint_bytes(a) / digest / a.gpus
+
+
 def row(*cells: str) -> str:
     """A line of a Markdown table."""
     return "| " + " | ".join(cells) + " |"
@@ -164,10 +169,9 @@ def table_checkpoint(a: Assumed, measured: dict[str, float]) -> list[str]:
     """What saving costs in four ways, and what failures cost."""
     size, digest = checkpoint_bytes(a), measured["sha256_bytes_per_s"]
     ways = {
-        "one process gathers, writes and hashes (`FULL_STATE_DICT`, as plugtune's example has it)":
-            size / a.disk_one + size / digest,
-        "each process writes its part, one hashes (`SHARDED_STATE_DICT` today)": size / a.disk_all + size / digest,
-        "each process writes and hashes its part (not built)": size / a.disk_all + size / digest / a.gpus,
+        "one process gathers, writes and hashes (`FULL_STATE_DICT`)": size / a.disk_one + size / digest,
+        "each process writes and hashes its part (`SHARDED_STATE_DICT`, as plugtune's example has it)": sharded_seconds(
+            a, digest),
         "the same beside training, after a copy to host memory (not built)": size / a.gpus / 25e9,
     }  # fmt: skip
     failures = a.failures * a.gpus * training_seconds(a) / 86400
@@ -197,10 +201,10 @@ def table_data(a: Assumed, measured: dict[str, float]) -> list[str]:
 
 def table_bottleneck(a: Assumed, measured: dict[str, float]) -> list[str]:
     """Each part's share of an hour of training."""
-    size, digest = checkpoint_bytes(a), measured["sha256_bytes_per_s"]
-    saving = size / a.disk_one + size / digest
+    digest = measured["sha256_bytes_per_s"]
+    saving = sharded_seconds(a, digest)
     parts = {
-        "one process saving everything each hour": saving / (saving + 60 * a.minutes),
+        "each process saving its part each hour": saving / (saving + 60 * a.minutes),
         "preparing rows before the start, on one machine": a.tokens / (measured["tokens_per_s"] / measured["cores"]
                                                                       * a.cores) / training_seconds(a),
         "traffic that one row of computing does not hide, 8 × 400 Gb/s": max(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -60,6 +61,28 @@ def test_shards_do_what_one_process_does_and_leave_plain_files(forked, command, 
     before = losses(tmp_path / "two")
     as_two(forked, [*two, "--resume_from_checkpoint", str(tmp_path / "two" / "checkpoint-4")], tmp_path)
     assert losses(tmp_path / "two") == pytest.approx(before, abs=1e-6)
+
+
+@pytest.mark.parametrize("cell", ["full, tied embeddings", "lora"])
+def test_checkpoints_in_parts_resume_and_the_end_is_whole(forked, command, model_dir, tmp_path, cell):
+    parts = ("--fsdp", "full_shard auto_wrap", "--fsdp_config",
+             '{"fsdp_version": 2, "state_dict_type": "SHARDED_STATE_DICT"}')  # fmt: skip
+    steps = (*CELLS[cell], "--per_device_train_batch_size", 2, "--save_steps", 4)
+    as_two(forked, command(tmp_path / "whole", *steps, *FSDP), tmp_path)
+    run = command(tmp_path / "parts", *steps, *parts)
+    as_two(forked, run, tmp_path)
+    assert torch.equal(answers(tmp_path / "parts", model_dir), answers(tmp_path / "whole", model_dir))
+    before, saved = losses(tmp_path / "parts"), tmp_path / "parts" / "checkpoint-4"
+    assert before == losses(tmp_path / "whole")
+    assert {path.name for path in saved.glob("pytorch_model_fsdp_0/*.distcp")} == {"__0_0.distcp", "__1_0.distcp"}
+    listed = json.loads((saved / "manifest.json").read_text())["files"]
+    for name, expected in listed.items():
+        assert hashlib.sha256((saved / name).read_bytes()).hexdigest() == expected["sha256"], name
+    assert set(listed) == {path.relative_to(saved).as_posix() for path in saved.rglob("*") if path.is_file()} - {
+        "manifest.json"
+    }
+    as_two(forked, [*run, "--resume_from_checkpoint", "true"], tmp_path)
+    assert losses(tmp_path / "parts") == pytest.approx(before, abs=1e-6)
 
 
 def answers(folder: Path, base: Path) -> torch.Tensor:

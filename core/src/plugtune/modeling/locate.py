@@ -83,15 +83,23 @@ def _located(folder: Path, gguf: str | None, catalog: Catalog) -> Located:
     if gguf is None and not (folder / "config.json").is_file():
         files = sorted(p.name for p in folder.glob("*.gguf"))
         if len(files) != 1:
-            adapter = (folder / "adapter_config.json").is_file()
-            raise RequestError(
-                f"{folder} holds no model", where="model_name_or_path",
-                why="it is an adapter" if adapter else "there is no config.json",
-                fix="give the base model here and this folder as --adapter_name_or_path" if adapter else "",
-            )  # fmt: skip
+            why, fix = _instead_of_a_model(folder)
+            raise RequestError(f"{folder} holds no model", where="model_name_or_path", why=why, fix=fix)
         gguf = files[0]
     config = _read_config(folder) if gguf is None else {}
     return Located(folder, gguf, config, family_of(config, catalog))
+
+
+def _instead_of_a_model(folder: Path) -> tuple[str, str]:
+    """What a folder without a config is, and what to do with it."""
+    if (folder / "adapter_config.json").is_file():
+        return "it is an adapter", "give the base model here and this folder as --adapter_name_or_path"
+    if any(folder.glob("pytorch_model_fsdp_*")):
+        return (
+            "it is a checkpoint whose weights are cut up among processes, which only its own run can resume",
+            "go on with that run (--resume_from_checkpoint true); its output_dir holds whole weights at the end",
+        )
+    return "there is no config.json", ""
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -7,15 +7,15 @@ a staging folder, sealed with `manifest.json` (sizes and SHA-256 of all files) a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from plugtune.errors import RequestError
+from plugtune.training.digests import Digest, look, names_in
 
 MANIFEST = "manifest.json"
 PREFIX = "checkpoint-"
@@ -35,18 +35,27 @@ def write_whole(path: Path, data: bytes) -> None:
         aside.unlink(missing_ok=True)
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def seal(
+    folder: Path, step: int, run: Mapping[str, str] | None = None, known: Mapping[str, Digest] | None = None
+) -> None:
+    """Write the manifest of a checkpoint folder, with what its run was; it counts from now on.
 
+    Args:
+        folder: the checkpoint.
+        step: the step it was saved at.
+        run: what the run was.
+        known: files that other processes have hashed; what they saw under another size or time is hashed here.
 
-def seal(folder: Path, step: int, run: Mapping[str, str] | None = None) -> None:
-    """Write the manifest of a checkpoint folder, with what its run was; it counts from now on."""
-    files = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST):
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-        files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": _digest(path)}
+    Raises:
+        OSError: a file cannot be read or the manifest not be written.
+    """
+    names = [name for name in names_in(folder) if name != MANIFEST]
+    seen = look(folder, names)
+    theirs = {name: found for name, found in (known or {}).items() if found.sha256}
+    foreign = {name: theirs[name] for name in names if seen[name].of_same_file(theirs.get(name))}
+    own = [name for name in names if name not in foreign]
+    whole = foreign | look(folder, own, own, settle=True)
+    files = {name: {"bytes": whole[name].size, "sha256": whole[name].sha256} for name in names}
     write_whole(
         folder / MANIFEST, json.dumps({"step": step, "run": dict(run or {}), "files": files}, indent=1).encode()
     )
@@ -76,9 +85,9 @@ def verify(folder: Path) -> str:
             return f"{name} is missing"
         if path.stat().st_size != expected["bytes"]:
             return f"{name} has {path.stat().st_size} bytes instead of {expected['bytes']}"
-        if _digest(path) != expected["sha256"]:
-            return f"{name} has changed since it was saved"
-    return ""
+    seen = look(folder, files, files)
+    changed = next((name for name in files if seen[name].sha256 != files[name]["sha256"]), "")
+    return f"{changed} has changed since it was saved" if changed else ""
 
 
 def step_of(folder: Path) -> int:
@@ -86,14 +95,12 @@ def step_of(folder: Path) -> int:
     return int(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["step"])
 
 
-def checkpoints(output_dir: str | Path) -> list[Found]:
-    """All checkpoint folders, newest first, each verified."""
-    found = []
-    for folder in Path(output_dir).glob(f"{PREFIX}*"):
-        step = folder.name.removeprefix(PREFIX)
-        if folder.is_dir() and step.isdigit():
-            found.append(Found(folder, int(step), verify(folder)))
-    return sorted(found, key=lambda item: item.step, reverse=True)
+def checkpoints(output_dir: str | Path) -> Iterator[Found]:
+    """The checkpoint folders, newest first, each verified when it is asked for: a large one takes minutes."""
+    folders = [path for path in Path(output_dir).glob(f"{PREFIX}*") if path.is_dir()]
+    steps = {path: int(step) for path in folders if (step := path.name.removeprefix(PREFIX)).isdigit()}
+    for path in sorted(steps, key=steps.__getitem__, reverse=True):
+        yield Found(path, steps[path], verify(path))
 
 
 def choose(output_dir: str | Path, wanted: str | bool | None) -> tuple[Path | None, list[str]]:
@@ -120,23 +127,25 @@ def choose(output_dir: str | Path, wanted: str | bool | None) -> tuple[Path | No
         if broken:
             raise RequestError(f"checkpoint {wanted} is not whole", where="resume_from_checkpoint", why=broken)
         return folder, []
-    found = checkpoints(output_dir)
-    notes = [f"passed over {item.path.name}: {item.broken}" for item in found if item.broken]
-    whole = [item.path for item in found if not item.broken]
-    if not whole:
-        raise RequestError(
-            f"{output_dir} holds no whole checkpoint to resume from",
-            where="resume_from_checkpoint",
-            why="; ".join(notes) or "there is no checkpoint-N folder",
-            fix="leave resume_from_checkpoint out to start from the beginning",
-        )
-    return whole[0], notes
+    notes = []
+    for item in checkpoints(output_dir):
+        if not item.broken:
+            return item.path, notes
+        notes.append(f"passed over {item.path.name}: {item.broken}")
+    raise RequestError(
+        f"{output_dir} holds no whole checkpoint to resume from",
+        where="resume_from_checkpoint",
+        why="; ".join(notes) or "there is no checkpoint-N folder",
+        fix="leave resume_from_checkpoint out to start from the beginning",
+    )
 
 
-def publish(output_dir: Path, step: int, run: Mapping[str, str] | None = None) -> None:
-    """Seal the checkpoint that stands in the staging folder and move it to its place in one rename."""
+def publish(
+    output_dir: Path, step: int, run: Mapping[str, str] | None = None, known: Mapping[str, Digest] | None = None
+) -> None:
+    """Seal the checkpoint that stands in the staging folder (see `seal`) and move it to its place in one rename."""
     staged = output_dir / STAGING / f"{PREFIX}{step}"
-    seal(staged, step, run)
+    seal(staged, step, run, known)
     final = output_dir / staged.name
     if final.exists():  # the same step was saved before this run was resumed
         shutil.rmtree(final)

@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import gather_object
 from transformers import Trainer
 
 from plugtune.errors import RunError
 from plugtune.training.checkpoint import PREFIX, STAGING, checkpoints, keep_newest, move_files, publish
+from plugtune.training.digests import Digest, look, names_in, share
 from plugtune.training.sameness import identity
 
 
@@ -40,8 +42,9 @@ class WholeSaves(Trainer):
             with told_what_is_kept(output_dir, final.name):
                 super()._save_checkpoint(model, trial)
                 self.accelerator.wait_for_everyone()  # every process writes its own random state
+                known = self._hashed_by_all(self._staging / final.name)
                 if self.args.should_save:
-                    publish(output_dir, step, identity(self.context.plan, self.args.world_size))
+                    publish(output_dir, step, identity(self.context.plan, self.args.world_size), known)
                     keep_newest(output_dir, self.args.save_total_limit, self.state.best_model_checkpoint)
                 self.accelerator.wait_for_everyone()
         finally:
@@ -49,17 +52,54 @@ class WholeSaves(Trainer):
         if self.is_local_process_zero():  # machines with folders of their own have staged there too
             shutil.rmtree(output_dir / STAGING, ignore_errors=True)
 
+    def _hashed_by_all(self, staged: Path) -> dict[str, Digest]:
+        """What all processes have hashed of a checkpoint, each its share; nothing for a process alone.
+
+        Raises:
+            RunError: in every process, when parts of it stand where process 0 does not see them.
+        """
+        rank, size = self.args.process_index, self.args.world_size
+        if size == 1:
+            return {}
+        names = names_in(staged)
+        seen = look(staged, names, share(names, rank, size), settle=True)
+        every = [dict(found) for found in gather_object([list(seen.items())])]
+        apart = sorted({name for found in every for name in found} - set(every[0]))
+        if parts := [name for name in apart if not Path(name).name.startswith("rng_state")]:
+            raise RunError(
+                "a checkpoint was cut up among machines that do not share its folder", where=str(staged.parent.parent),
+                why=f"{', '.join(parts[:3])} cannot be seen by process 0",
+                fix="give an output_dir on a file system that all machines see",
+            )  # fmt: skip
+        return {name: digest for found in every for name, digest in found.items() if digest.sha256}
+
     def save_final(self, output_dir: Path) -> None:
         """The trained weights and what belongs to them, written aside and moved to `output_dir` file by file."""
         aside = output_dir / STAGING / "final"
         with told_what_is_kept(output_dir, "the trained weights"):
-            self.save_model(str(aside))
+            with self._whole_weights():
+                self.save_model(str(aside))
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 move_files(aside, output_dir)
             self.accelerator.wait_for_everyone()
         if self.is_local_process_zero():
             shutil.rmtree(aside.parent, ignore_errors=True)
+
+    @contextmanager
+    def _whole_weights(self) -> Iterator[None]:
+        """Under FSDP with cut-up checkpoints, `save_model` writes nothing; inside this it gathers the weights."""
+        plugin = self.accelerator.state.fsdp_plugin if self.is_fsdp_enabled else None
+        if plugin is None:
+            yield
+            return
+        from torch.distributed.fsdp import StateDictType
+
+        kept, plugin.state_dict_type = plugin.state_dict_type, StateDictType.FULL_STATE_DICT
+        try:
+            yield
+        finally:
+            plugin.state_dict_type = kept
 
 
 @contextmanager
