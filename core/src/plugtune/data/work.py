@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from plugtune.collector import collector_off
 from plugtune.data.encoding import Dropped, EncodedRow, EncodeOutcome, Encoder
 from plugtune.data.filters import RecordFilter, filtered
 from plugtune.data.records import RawRow, Record, RowError, RowLeftOut
@@ -62,7 +61,7 @@ class Work:
 
     def __call__(self, rows: Sequence[RawRow]) -> Batch:
         """A batch of rows, counted and laid out."""
-        with _collector_off():
+        with collector_off():  # hundreds of thousands of lists and no cycles
             count = SetReport(self.name)
             kept: list[EncodedRow] = []
             for raw, outcome in zip(rows, self.outcomes(rows, count), strict=True):
@@ -115,15 +114,3 @@ def _lists(values: list[list[int]]) -> pa.ListArray:
     return pa.ListArray.from_arrays(
         *(pa.Array.from_buffers(pa.int32(), len(a), [None, pa.py_buffer(a)]) for a in (ends, flat))
     )
-
-
-@contextmanager
-def _collector_off() -> Iterator[None]:
-    """A batch makes hundreds of thousands of lists and no cycles; looking for some takes a tenth of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

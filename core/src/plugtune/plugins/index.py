@@ -8,20 +8,19 @@ be written or read is only slower.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plugtune import __version__
+from plugtune.collector import collector_off
 from plugtune.plugins.files import package_root, tree_signature
 from plugtune.plugins.policy import read_policy
 
@@ -85,7 +84,7 @@ def _rebuild(path: Path, stamp: str, old: Index) -> Index:
     from plugtune.plugins.discovery import discover
     from plugtune.plugins.host import vet
 
-    with _collector_off():
+    with collector_off():
         plugins = vet(discover(), read_policy())
         kept = {_key(row): row for row in old.plugins if row["status"] == "ok" and _unchanged(row)}
         capabilities = _by_plugin(old)
@@ -141,18 +140,6 @@ def _keep(path: Path, content: dict[str, Any]) -> None:
     except (OSError, TypeError, ValueError):  # no room, no right to write, or what a plugin says is no JSON
         with suppress(OSError):
             aside.unlink(missing_ok=True)
-
-
-@contextmanager
-def _collector_off() -> Iterator[None]:
-    """Loading many plugins makes many objects and hardly any garbage."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def describe(host: PluginHost) -> Index:

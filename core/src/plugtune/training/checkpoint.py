@@ -127,7 +127,7 @@ def choose(output_dir: str | Path, wanted: str | bool | None) -> tuple[Path | No
         if broken:
             raise RequestError(f"checkpoint {wanted} is not whole", where="resume_from_checkpoint", why=broken)
         return folder, []
-    notes = []
+    notes: list[str] = []
     for item in checkpoints(output_dir):
         if not item.broken:
             return item.path, notes

@@ -1,4 +1,4 @@
-"""SHA-256 of a checkpoint's files: several at once, and those of a run of many processes by the process that wrote them.
+"""SHA-256 of a checkpoint's files: several at once, and in a run of many processes by the one that wrote them.
 
 A checkpoint of hundreds of gigabytes would keep one process busy for minutes while all others wait. Files of one
 process carry its number (`__3_0.distcp`, `zero_pp_rank_3_…`, `rng_state_3.pth`), so each is hashed where it was written

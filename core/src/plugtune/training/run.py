@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from plugtune.capabilities import load_ref
+from plugtune.collector import all_so_far_kept, collector_off
 from plugtune.data.encoding import EncoderContext
 from plugtune.errors import RunError
 from plugtune.modeling.locate import check_weights, locate
@@ -147,28 +149,42 @@ def run_training(request: Request, host: PluginHost) -> dict[str, Any]:
 def _train(request: Request, host: PluginHost, world: World) -> dict[str, Any]:
     from plugtune.training.build import make_trainer
 
-    run = start(request, host, world)
+    with collector_off():
+        run = start(request, host, world)
+        _import_libraries(run.plan)
     if world.main:
         clear_leftovers(run.output_dir)
-    with world.local_first("rows"):
-        prepare_rows(run)
-        _same_rows(run)
-    _tell(run.plan)
-    choices, notes = len(run.plan.choices), len(run.plan.notes)
-    if run.plan.run.do_train and world.main:
-        from plugtune.training.provenance import record
+    with all_so_far_kept():
+        with world.local_first("rows"):
+            prepare_rows(run)
+            _same_rows(run)
+        _tell(run.plan)
+        choices, notes = len(run.plan.choices), len(run.plan.notes)
+        if run.plan.run.do_train and world.main:
+            from plugtune.training.provenance import record
 
-        record(run)
-    trainer = make_trainer(run)
-    _tell(run.plan, choices, notes)
-    try:
-        _work(run, trainer)
-    except OSError as error:
-        raise RunError(
-            f"writing {run.output_dir} failed", why=str(error),
-            fix="free some space and go on with --resume_from_checkpoint true; the last whole checkpoint is kept",
-        ) from error  # fmt: skip
+            record(run)
+        trainer = make_trainer(run)
+        _tell(run.plan, choices, notes)
+        try:
+            _work(run, trainer)
+        except OSError as error:
+            raise RunError(
+                f"writing {run.output_dir} failed", why=str(error),
+                fix="free some space and go on with --resume_from_checkpoint true; the last whole checkpoint is kept",
+            ) from error  # fmt: skip
     return _finish(run)
+
+
+def _import_libraries(plan: Plan) -> None:
+    """What takes seconds to import, in one go."""
+    from plugtune.training.quiet import silence
+
+    silence()
+    for name in ("plugtune.data.pipeline", "plugtune.modeling.tokenizer", "plugtune.modeling.load"):
+        import_module(name)
+    load_ref(plan.stage.trainer)
+    load_ref(plan.method.prepare)
 
 
 def _same_rows(run: Run) -> None:
