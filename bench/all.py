@@ -43,7 +43,7 @@ PARTS = (
     Part("sft_plain", ("training.py", "sft", "--only", "no checkpointing"), (*ONCE, "--steps", "2"), 4),
     Part("sft_checkpointing", ("training.py", "sft", "--only", "checkpointing everywhere"), ("--steps", "2"), 3),
     Part("sft_bf16", ("training.py", "sft", "--only", "bf16"), (*ONCE, "--steps", "2"), 4),
-    Part("sft_full", ("training.py", "sft", "--only", "full"), ("--steps", "2"), 3),
+    Part("sft_full", ("training.py", "sft", "--only", "full"), (*ONCE, "--steps", "2"), 5),
     Part("dpo", ("training.py", "dpo"), (*ONCE, "--steps", "2"), 5),
     Part("rm", ("training.py", "rm"), (*ONCE, "--steps", "2"), 3),
     Part("kto", ("training.py", "kto"), (*ONCE, "--steps", "2"), 4),
