@@ -157,6 +157,18 @@ def test_long_texts_keep_their_places() -> None:
     assert asked == [long, other]
 
 
+def test_a_batch_of_nothing_but_long_texts() -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=gpt2())
+    texts = TextTokenizer(tokenizer.backend_tokenizer, lambda some: tokenizer(list(some))["input_ids"])
+    texts.expect_many()
+    assert texts._fast is not None
+    long = ["ab " * LONGEST, "x" * (LONGEST + 1)]
+    assert texts(long) == [tokenizer.encode(text) for text in long]
+    assert texts([]) == []
+
+
 def test_it_is_read_when_much_text_has_passed_and_not_for_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = gpt2()
     texts = TextTokenizer(tokenizer, plain_of(tokenizer))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from plugtune.modeling.alike import signature
-from plugtune.training.lean import adapted, gated, norm
+from plugtune.training.lean import adapted, gated, norm, rotary
 
 # How published models name the three layers of a gated block, and its activation.
 LAYERS = (("gate_proj", "up_proj", "down_proj"), ("w1", "w3", "w2"))
@@ -28,6 +28,7 @@ def enable(model: Any) -> int:
     Args:
         model: any model, with or without adapters; calling again changes nothing.
     """
+    rotary.enable(model)
     cast = adapted.CastOnce()
     done = 0
     asked: dict[Any, Any] = {}
