@@ -13,12 +13,16 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Seconds on the wall and of the processor; MB of the largest resident set of the process, and of PSS of all."""
+    """Seconds on the wall and of the processor; MB of the largest resident set of the process, and of PSS of all.
+
+    `own_mb` is the largest PSS of all without pages of files, which the system may drop at any time.
+    """
 
     wall_s: float
     cpu_s: float
     peak_mb: float
     tree_mb: float = 0.0
+    own_mb: float = 0.0
 
 
 def spend(command: list[str], env: dict[str, str], *, tree: bool = False) -> Spent:
@@ -35,11 +39,13 @@ def spend(command: list[str], env: dict[str, str], *, tree: bool = False) -> Spe
     with tempfile.TemporaryFile() as log:
         started = time.perf_counter()
         process = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
-        peak, done = [0], threading.Event()
+        peak, own, done = [0], [0], threading.Event()
 
         def watch() -> None:
             while tree and not done.wait(0.1):
-                peak[0] = max(peak[0], sum(_pss(pid) for pid in _tree(process.pid)))
+                seen = [_pss(pid) for pid in _tree(process.pid)]
+                peak[0] = max(peak[0], sum(whole for whole, _ in seen))
+                own[0] = max(own[0], sum(whole - files for whole, files in seen))
 
         watcher = threading.Thread(target=watch)
         watcher.start()
@@ -54,7 +60,7 @@ def spend(command: list[str], env: dict[str, str], *, tree: bool = False) -> Spe
             log.seek(0)
             tail = log.read()[-3000:].decode(errors="replace")
             raise RuntimeError(f"{' '.join(command)[:200]} ended with {process.returncode}:\n{tail}")
-    return Spent(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, peak[0] / 1024)
+    return Spent(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, peak[0] / 1024, own[0] / 1024)
 
 
 def _tree(pid: int) -> list[int]:
@@ -68,9 +74,11 @@ def _tree(pid: int) -> list[int]:
     return found
 
 
-def _pss(pid: int) -> int:
+def _pss(pid: int) -> tuple[int, int]:
+    """PSS of a process, and the part of it that is pages of files, in KB."""
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    except (OSError, StopIteration):
-        return 0
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    except OSError:
+        return 0, 0
+    found = {line.split()[0].removesuffix(":"): int(line.split()[1]) for line in lines}
+    return found.get("Pss", 0), found.get("Pss_File", 0)
