@@ -69,16 +69,16 @@ def origin(about: dict[str, Any]) -> list[str]:
     ]
 
 
-def body(result: Result, pictures: Path) -> str:
-    """A part's Markdown; its pictures are drawn into a folder."""
+def body(part: str, result: Result, pictures: Path) -> str:
+    """A part's Markdown; its pictures are drawn into a folder, by the part's name."""
     found = [line for measurement in result.measurements for line in lines(measurement)]
-    bars = [m for m in result.measurements if len(m.sides) > 1]
+    bars = [m for m in result.measurements if OURS in m.sides and len(m.sides) > 1]
     if bars:
-        picture = pictures / f"{result.part}.svg"
+        picture = pictures / f"{part}.svg"
         draw_ratios(bars, picture)
-        found += [f"![{result.part}: plugtune against the others](images/bench/{picture.name})", ""]
+        found += [f"![{part}: plugtune against the others](images/bench/{picture.name})", ""]
     for at, curve in enumerate(result.curves):
-        picture = pictures / f"{result.part}-{at}.svg"
+        picture = pictures / f"{part}-{at}.svg"
         draw_curve(curve, picture)
         found += [f"![{curve.title}](images/bench/{picture.name})", "", *curve_lines(curve)]
     return "\n".join([*found, *origin(result.about)])
@@ -155,7 +155,7 @@ def write(page: Path, results: dict[str, Result], pictures: Path) -> list[str]:
 
     def fill(match: re.Match[str]) -> str:
         result = results.get(match["part"])
-        return match[0] if result is None else f"{match[1]}{body(result, pictures)}{match[3]}"
+        return match[0] if result is None else f"{match[1]}{body(match['part'], result, pictures)}{match[3]}"
 
     page.write_text(MARKED.sub(fill, text), encoding="utf-8")
     return sorted(set(results) - set(places))

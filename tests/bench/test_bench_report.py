@@ -46,6 +46,17 @@ def test_a_result_is_read_as_it_was_written(tmp_path):
     assert record.read(tmp_path / "dpo.json") == result()
 
 
+def test_two_parts_of_one_benchmark_have_pictures_of_their_own(tmp_path):
+    page = tmp_path / "benchmarks.md"
+    page.write_text("".join(f"<!-- measured: {part} -->\n<!-- /measured -->\n" for part in ("sft_full", "dpo")))
+    report.write(page, {"sft_full": result("training"), "dpo": result("training", "lower")}, tmp_path / "images")
+    assert re.findall(r"images/bench/(\S+?)\)", page.read_text()) == [
+        "sft_full.svg", "sft_full-0.svg", "dpo.svg", "dpo-0.svg",
+    ]  # fmt: skip
+    drawn = [(tmp_path / "images" / f"{part}.svg").read_text() for part in ("sft_full", "dpo")]
+    assert drawn[0] != drawn[1]
+
+
 def test_the_page_takes_figures_between_its_marks_and_keeps_the_rest(tmp_path):
     page = tmp_path / "benchmarks.md"
     page.write_text(
