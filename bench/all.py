@@ -41,7 +41,7 @@ PARTS = (
     Part("data_kill", ("data_prep.py", "--kill", "100000"), ("--kill", "60000"), 1),
     Part("sft_defaults", ("training.py", "sft", "--only", "LoRA", "fp32", "defaults"), (*ONCE, "--steps", "2"), 5),
     Part("sft_plain", ("training.py", "sft", "--only", "no checkpointing"), (*ONCE, "--steps", "2"), 4),
-    Part("sft_checkpointing", ("training.py", "sft", "--only", "checkpointing everywhere"), ("--steps", "2"), 3),
+    Part("sft_checkpointing", ("training.py", "sft", "--only", "checkpointing everywhere"), (*ONCE, "--steps", "2"), 5),
     Part("sft_bf16", ("training.py", "sft", "--only", "bf16"), (*ONCE, "--steps", "2"), 4),
     Part("sft_full", ("training.py", "sft", "--only", "full"), (*ONCE, "--steps", "2"), 5.5),
     Part("dpo", ("training.py", "dpo"), (*ONCE, "--steps", "2"), 3.5),
@@ -49,7 +49,7 @@ PARTS = (
     Part("kto", ("training.py", "kto"), (*ONCE, "--steps", "2"), 4),
     Part("merge", ("merge.py", "--gigabytes", "3"), ("--gigabytes", "0.5"), 1.5),
     Part("cross_entropy", ("cross_entropy.py",), (*ONCE, "--length", "64"), 1.5),
-    Part("curves", ("curves.py",), ("--points", "2"), 4),
+    Part("curves", ("curves.py",), ("--points", "2"), 3),
     Part("merge_big", ("merge.py", "--gigabytes", "12"), ("--gigabytes", "0.6"), 4, big=True),
     Part("data_big", ("data_prep.py", "--flat", "10000", "200000", "2000000"), ("--flat", "500"), 5, big=True),
 )

@@ -55,7 +55,7 @@ class Case:
 CASES = (
     Case("sft", "LoRA, fp32, each side's defaults", start=True),
     Case("sft", "LoRA, fp32, no checkpointing anywhere", checkpointing=False),
-    Case("sft", "LoRA, fp32, checkpointing everywhere", checkpointing=True, rounds=1),
+    Case("sft", "LoRA, fp32, checkpointing everywhere", checkpointing=True),
     Case("sft", "LoRA, bf16, each side's defaults", bf16=True),
     Case("sft", "full, fp32, each side's defaults", lora=False),
     Case("dpo", "LoRA, fp32, each side's defaults"),
