@@ -166,7 +166,7 @@ def table_traffic(a: Assumed, measured: dict[str, float]) -> list[str]:
 
 
 def table_checkpoint(a: Assumed, measured: dict[str, float]) -> list[str]:
-    """What saving costs in four ways, and what failures cost."""
+    """What saving costs in three ways, and what failures cost."""
     size, digest = checkpoint_bytes(a), measured["sha256_bytes_per_s"]
     ways = {
         "one process gathers, writes and hashes (`FULL_STATE_DICT`)": size / a.disk_one + size / digest,

@@ -21,9 +21,14 @@ def collector_off() -> Iterator[None]:
 
 @contextmanager
 def all_so_far_kept() -> Iterator[None]:
-    """While it lasts, collections leave out every object that is there already; they belong to modules, mostly."""
+    """While it lasts, collections leave out every object that is there already; they belong to modules, mostly.
+
+    Inside another one, what is added is left out until the outer one ends.
+    """
+    outermost = not gc.get_freeze_count()
     gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if outermost:
+            gc.unfreeze()

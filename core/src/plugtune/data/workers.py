@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 from collections import deque
@@ -12,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any
 
+from plugtune.collector import all_so_far_kept
 from plugtune.data.records import RawRow, Where
 from plugtune.data.work import Batch, Work
 from plugtune.errors import RunError
@@ -48,25 +48,25 @@ def _cores() -> int:
 def _in_processes(work: Work, groups: Iterator[list[RawRow]], workers: int) -> Iterator[Batch]:
     context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn")
     work.expect_many()
-    gc.freeze()  # a collection in a worker would touch, and so copy, every page that it shares with this process
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (work,))
-    under_way: deque[Future[Batch]] = deque()
-    try:
-        for group in groups:
-            under_way.append(pool.submit(_call, [_packed(raw) for raw in group]))
-            # One batch waits for each worker, so that none is idle and no more rows are in memory than that.
-            if len(under_way) >= 2 * workers:
+    # A collection in a worker would touch, and so copy, every page that it shares with this process.
+    with all_so_far_kept():
+        pool = ProcessPoolExecutor(workers, context, _start_worker, (work,))
+        under_way: deque[Future[Batch]] = deque()
+        try:
+            for group in groups:
+                under_way.append(pool.submit(_call, [_packed(raw) for raw in group]))
+                # One batch waits for each worker, so that none is idle and no more rows are in memory than that.
+                if len(under_way) >= 2 * workers:
+                    yield under_way.popleft().result()
+            while under_way:
                 yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
-    except BrokenProcessPool as error:
-        raise RunError(
-            "a worker process that prepared rows was killed", why="the machine may have run out of memory",
-            fix="use fewer of them: --preprocessing_num_workers 1",
-        ) from error  # fmt: skip
-    finally:
-        pool.shutdown(cancel_futures=True)
-        gc.unfreeze()
+        except BrokenProcessPool as error:
+            raise RunError(
+                "a worker process that prepared rows was killed", why="the machine may have run out of memory",
+                fix="use fewer of them: --preprocessing_num_workers 1",
+            ) from error  # fmt: skip
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 _work: Work | None = None

@@ -58,6 +58,7 @@ class LeanRotary:
     def __call__(self, q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, *args: Any, **kwargs: Any) -> Any:
         """As the function's own: queries and keys `(batch, heads, T, size)`, cosines and sines `(batch, T, size)`."""
         whole = cos.shape[-1] == sin.shape[-1] == q.shape[-1] == k.shape[-1] and q.shape[-1] % 2 == 0
+        whole = whole and cos.dim() == 3 and cos.shape[0] in (1, q.shape[0])
         if args or kwargs or not whole or cos.requires_grad or not torch.is_grad_enabled():
             return self.own(q, k, cos, sin, *args, **kwargs)
         return self.answer(q, k, cos, sin)
