@@ -11,6 +11,7 @@ import torch
 from plugtune.modeling.methods import frozen_linears_in
 from plugtune.training.lean import linear, norm
 from plugtune.training.lean.enable import enable
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
@@ -245,6 +246,39 @@ def test_a_copy_of_a_switched_model_computes_with_its_own_weights() -> None:
             parameter.zero_()
     assert float(model(input_ids=IDS, labels=IDS).loss.detach()) == before
     assert float(copied(input_ids=IDS, labels=IDS).loss.detach()) != before
+
+
+@pytest.mark.parametrize("tuned", ["lora", "full"])
+def test_recomputation_stops_before_a_layers_last_product(tuned: str) -> None:
+    model, _ = lean(adapted(model_of("llama")) if tuned == "lora" else model_of("llama"))
+    _, gradients = step(model)
+    model.zero_grad(set_to_none=True)
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    weights = dict(model.named_parameters())
+    applied = {
+        name: Applied(next(w for n, w in weights.items() if f"layers.1.mlp.{name}" in n and "lora" not in n))
+        for name in ("gate_proj", "down_proj")
+    }
+    with applied["gate_proj"], applied["down_proj"]:
+        _, again = step(model)
+    assert applied["gate_proj"].times == 2, "forward, and once more for the backward pass"
+    assert applied["down_proj"].times == 1
+    assert furthest(gradients, again) < 1e-6
+
+
+class Applied(TorchDispatchMode):
+    """Counts how often a weight is multiplied with as a linear layer's forward pass does."""
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        super().__init__()
+        self.weight, self.times = weight, 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm):
+            right = args[-1]
+            same = right.untyped_storage().data_ptr() == self.weight.untyped_storage().data_ptr()
+            self.times += same and right.shape == self.weight.t().shape
+        return function(*args, **(kwargs or {}))
 
 
 def test_layers_of_one_input_share_its_cast() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-from torch.nn import functional
 
 BLOCK = 2**24
 """Logits computed at a time (64 MiB in fp32)."""
@@ -22,6 +21,39 @@ class _Sums(NamedTuple):
     hidden: torch.Tensor | None
     weight: torch.Tensor | None
     bias: torch.Tensor | None
+
+
+class _Head(NamedTuple):
+    """What logits are computed with, in the dtype of computation: `(V, size)` and `(V,)` or `None`."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+
+
+class _Blocks:
+    """One block of memory for the logits of all chunks: the system hands out each page of a new one anew."""
+
+    def __init__(self, rows: int, head: torch.Tensor) -> None:
+        self._wide = torch.empty(rows, head.shape[0], dtype=torch.float32, device=head.device)
+        same = head.dtype == torch.float32
+        self._computed = self._wide if same else torch.empty_like(self._wide, dtype=head.dtype)
+
+    def logits(self, inputs: torch.Tensor, head: _Head) -> torch.Tensor:
+        """`inputs (C, size)` → their logits `(C, V)` in fp32."""
+        computed = self._computed[: len(inputs)]
+        if head.bias is None:
+            torch.mm(inputs, head.weight.t(), out=computed)
+        else:
+            torch.addmm(head.bias, inputs, head.weight.t(), out=computed)
+        return self.widened(computed)
+
+    def widened(self, computed: torch.Tensor) -> torch.Tensor:
+        """The same in fp32."""
+        return computed if self._computed is self._wide else self._wide[: len(computed)].copy_(computed)
+
+    def narrowed(self, wide: torch.Tensor) -> torch.Tensor:
+        """The same in the dtype of computation."""
+        return wide if self._computed is self._wide else self._computed[: len(wide)].copy_(wide)
 
 
 class _HeadCrossEntropy(torch.autograd.Function):
@@ -45,12 +77,12 @@ class _HeadCrossEntropy(torch.autograd.Function):
         )
         loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
         with torch.autocast(device, enabled=False):
-            inputs, head = hidden.to(dtype), weight.to(dtype)
-            offset = None if bias is None else bias.to(dtype)
-            size = max(BLOCK // weight.shape[0], 1)
+            inputs, head = hidden.to(dtype), _Head(weight.to(dtype), None if bias is None else bias.to(dtype))
+            size = max(min(BLOCK // weight.shape[0], len(targets)), 1)
+            blocks = _Blocks(size, head.weight)
             for start in range(0, len(targets), size):
                 rows = slice(start, start + size)
-                loss += _chunk(inputs[rows], head, offset, targets[rows], divisor, smoothing, sums, rows)
+                loss += _chunk(inputs[rows], head, blocks, targets[rows], divisor, smoothing, sums, rows)
         ctx.save_for_backward(*sums)
         ctx.dtypes = (weight.dtype, None if bias is None else bias.dtype)
         return loss
@@ -72,8 +104,8 @@ class _HeadCrossEntropy(torch.autograd.Function):
 
 def _chunk(
     inputs: torch.Tensor,
-    head: torch.Tensor,
-    offset: torch.Tensor | None,
+    head: _Head,
+    blocks: _Blocks,
     targets: torch.Tensor,
     divisor: torch.Tensor,
     smoothing: float,
@@ -81,21 +113,23 @@ def _chunk(
     rows: slice,
 ) -> torch.Tensor:
     """The loss of some positions; their gradients go into `sums`."""
-    logits = functional.linear(inputs, head, offset).float()
-    total = torch.logsumexp(logits, dim=-1)
-    right = logits.gather(1, targets[:, None]).squeeze(1)
-    losses = total - (1 - smoothing) * right
-    if smoothing:
-        losses -= smoothing * logits.mean(-1)
+    logits, targets = blocks.logits(inputs, head), targets[:, None]
+    right, mean = logits.gather(1, targets), logits.mean(-1, keepdim=True) if smoothing else 0.0
+    highest = logits.amax(-1, keepdim=True)
+    powers = logits.sub_(highest).exp_()
+    sum_of_powers = powers.sum(-1, keepdim=True)
+    losses = highest + sum_of_powers.log() - (1 - smoothing) * right - smoothing * mean
     if sums != (None, None, None):
-        gradient = logits.sub_(total[:, None]).exp_()
+        gradient = powers.div_(sum_of_powers * divisor)
         if smoothing:
-            gradient -= smoothing / logits.shape[1]
-        gradient.scatter_add_(1, targets[:, None], torch.full_like(right, smoothing - 1)[:, None])
-        gradient = gradient.div_(divisor).to(head.dtype)
+            gradient -= smoothing / (logits.shape[1] * divisor)
+        gradient.scatter_add_(1, targets, ((smoothing - 1) / divisor).expand_as(right))
+        gradient = blocks.narrowed(gradient)
         if sums.hidden is not None:
-            sums.hidden[rows] = gradient @ head  # written in place: each position belongs to one chunk
-        if sums.weight is not None:
+            sums.hidden[rows] = gradient @ head.weight  # written in place: each position belongs to one chunk
+        if sums.weight is not None and gradient.dtype == sums.weight.dtype:
+            sums.weight.addmm_(gradient.T, inputs)
+        elif sums.weight is not None:
             sums.weight.add_(gradient.T @ inputs)
         if sums.bias is not None:
             sums.bias.add_(gradient.sum(0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from plugtune.modeling.locate import check_weights, locate
 from plugtune.modeling.prequantized import check_prequantized
 from plugtune.options.reader import Request
 from plugtune.plugins.host import PluginHost
+from plugtune.training.allocator import ask_for_huge_pages, memory_kept
 from plugtune.training.gathered import Run, say
 from plugtune.training.launch import Launch
 from plugtune.training.outputs import check_output, check_start, clear_leftovers
@@ -151,6 +153,8 @@ def _train(request: Request, host: PluginHost, world: World) -> dict[str, Any]:
 
     with collector_off():
         run = start(request, host, world)
+        if not run.plan.method.saves_adapter:
+            ask_for_huge_pages()
         _import_libraries(run.plan)
     if world.main:
         clear_leftovers(run.output_dir)
@@ -167,7 +171,8 @@ def _train(request: Request, host: PluginHost, world: World) -> dict[str, Any]:
         trainer = make_trainer(run)
         _tell(run.plan, choices, notes)
         try:
-            _work(run, trainer)
+            with memory_kept() if trainer.args.device.type == "cpu" else nullcontext():
+                _work(run, trainer)
         except OSError as error:
             raise RunError(
                 f"writing {run.output_dir} failed", why=str(error),

@@ -43,10 +43,9 @@ def in_their_dtype(gradients: tuple[Tensor | None, ...], dtypes: Any) -> list[Te
     return [None if g is None else g.to(dtype) for g, dtype in zip(gradients, dtypes, strict=True)]
 
 
-def apply_flat(step: Any, x: Tensor, computed: Tensor, *arguments: Any) -> Tensor:
-    """A step over `(T, in)`, for input of any shape. The shapes change outside it: callers may write to its answer."""
-    y: Tensor = step.apply(x.reshape(-1, x.shape[-1]), computed.reshape(-1, x.shape[-1]), *arguments)
-    return y.view(*x.shape[:-1], -1)
+def flat(x: Tensor) -> Tensor:
+    """`(…, size)` → `(T, size)`. Shapes change outside the steps, so that callers may write to their answers."""
+    return x.reshape(-1, x.shape[-1])
 
 
 class CastOnce:
@@ -84,4 +83,5 @@ class LeanAdapted:
         dtype = linear.compute_dtype(x, parts)
         if dtype is None:
             return self.own(x)
-        return apply_flat(_AdaptedLinear, x, self.cast(x, dtype), parts.scale, *parts.tensors)
+        y: Tensor = _AdaptedLinear.apply(flat(x), flat(self.cast(x, dtype)), parts.scale, *parts.tensors)
+        return y.view(*x.shape[:-1], -1)

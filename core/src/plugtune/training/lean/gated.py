@@ -2,6 +2,9 @@
 
 Layer by layer, act(gate) and the product are kept for the backward pass beside gate and up; here they are computed
 again from those, which costs two passes over them and saves half of the block's memory.
+
+What the backward pass keeps is kept before `down` is applied. Where activations are recomputed, torch stops a layer's
+recomputation at the last tensor that was kept in it, and so in most models never applies `down` a second time.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from plugtune.training.lean import linear
-from plugtune.training.lean.adapted import CastOnce, apply_flat, in_their_dtype
+from plugtune.training.lean.adapted import CastOnce, flat, in_their_dtype
 from plugtune.training.lean.linear import Parts, Tensor
 
 
@@ -36,31 +39,35 @@ KNOWN = (SILU, GELU, GELU_TANH)
 
 
 class _GatedBlock(torch.autograd.Function):
-    """Arguments: input `(T, size)`, the same in the dtype of computation, activation, 3 scales, 4 tensors a layer."""
+    """Everything but the last product: answers a stand-in for the block's answer, and what that is computed from.
+
+    Arguments: input `(T, size)`, the same in the dtype of computation, activation, the three layers in that dtype, and
+    four tensors a layer as the graph has them.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, computed: Tensor, activation: Activation, scales: tuple[float, ...], *tensors: Any
-    ) -> Tensor:
-        gate_layer, up_layer, down_layer = (
-            linear.in_dtype(Parts.of(tensors[4 * i : 4 * i + 4], scales[i]), computed.dtype) for i in range(3)
-        )
+        ctx: Any, x: Tensor, computed: Tensor, activation: Activation, layers: tuple[Parts, ...], *tensors: Any
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        gate_layer, up_layer, down_layer = layers
         gate, gate_h = linear.apply(computed, gate_layer)
         up, up_h = linear.apply(computed, up_layer)
-        y, down_h = linear.apply(activation.forward(gate).mul_(up), down_layer)
+        product = activation.forward(gate).mul_(up)
+        down_h = linear.narrowed(product, down_layer)
         wanted = ctx.needs_input_grad[4:]
         needs_x = any(wanted[i] for i in (0, 2, 4, 6))
         ctx.save_for_backward(
             computed if needs_x else None, gate, up, gate_h, up_h, down_h,
             *gate_layer.tensors, *up_layer.tensors, *down_layer.tensors,
         )  # fmt: skip
-        ctx.activation, ctx.scales = activation, scales
+        ctx.activation, ctx.scales = activation, tuple(layer.scale for layer in layers)
         ctx.dtypes = (x.dtype, *(None if t is None else t.dtype for t in tensors))
-        return y
+        ctx.mark_non_differentiable(product, *([] if down_h is None else [down_h]))
+        return product.new_zeros(()).expand(len(product), down_layer.weight.shape[0]), product, down_h
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> Any:
+    def backward(ctx: Any, dy: Tensor, *_: Any) -> Any:
         x, gate, up, gate_h, up_h, down_h, *tensors = ctx.saved_tensors
         gate_layer, up_layer, down_layer = (Parts.of(tensors[4 * i : 4 * i + 4], ctx.scales[i]) for i in range(3))
         wanted = ctx.needs_input_grad[4:]
@@ -82,6 +89,19 @@ class _GatedBlock(torch.autograd.Function):
         return dx.to(own), None, None, None, *in_their_dtype(found, others)
 
 
+class _InPlaceOf(torch.autograd.Function):
+    """Arguments: a stand-in, and the values that take its place in the graph."""
+
+    @staticmethod
+    def forward(ctx: Any, stand_in: Tensor, values: Tensor) -> Tensor:
+        ctx.mark_dirty(values)  # given back as they are, not as a view, which callers could not write to
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
+        return dy, None
+
+
 @dataclass(frozen=True, slots=True)
 class Gated:
     """A block's three layers and its activation."""
@@ -99,9 +119,16 @@ class Gated:
         dtype = linear.compute_dtype(x, *parts)  # type: ignore[arg-type]
         if dtype is None:
             return None
-        scales = tuple(p.scale for p in parts)  # type: ignore[union-attr]
+        layers = tuple(linear.in_dtype(p, dtype) for p in parts)  # type: ignore[arg-type]
         tensors = [t for p in parts for t in p.tensors]  # type: ignore[union-attr]
-        return apply_flat(_GatedBlock, x, cast(x, dtype), self.activation, scales, *tensors)
+        stand_in, product, h = _GatedBlock.apply(
+            flat(x), flat(cast(x, dtype)), self.activation, layers, *tensors
+        )  # fmt: skip
+        with torch.no_grad():
+            values = linear.answer(product, h, layers[2])
+        del product
+        y: Tensor = _InPlaceOf.apply(stand_in, values)
+        return y.view(*x.shape[:-1], -1)
 
 
 @dataclass(frozen=True, slots=True)

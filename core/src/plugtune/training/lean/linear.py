@@ -82,11 +82,19 @@ def in_dtype(layer: Parts, dtype: torch.dtype) -> Parts:
 
 def apply(x: Tensor, layer: Parts) -> tuple[Tensor, Tensor | None]:
     """`x (T, in)` → the answer `(T, out)` and what the backward pass wants of the adapter, `x Aᵀ (T, r)`."""
+    h = narrowed(x, layer)
+    return answer(x, h, layer), h
+
+
+def narrowed(x: Tensor, layer: Parts) -> Tensor | None:
+    """`x Aᵀ (T, r)`; None for a layer without an adapter."""
+    return None if layer.a is None or layer.b is None else x @ layer.a.t()
+
+
+def answer(x: Tensor, h: Tensor | None, layer: Parts) -> Tensor:
+    """The answer `(T, out)` to `x (T, in)`, given `x Aᵀ`."""
     y = torch.addmm(layer.bias, x, layer.weight.t()) if layer.bias is not None else x @ layer.weight.t()
-    if layer.a is None or layer.b is None:
-        return y, None
-    h = x @ layer.a.t()
-    return y.addmm_(h, layer.b.t(), alpha=layer.scale), h
+    return y if h is None or layer.b is None else y.addmm_(h, layer.b.t(), alpha=layer.scale)
 
 
 def input_gradient(dy: Tensor, layer: Parts, into: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
