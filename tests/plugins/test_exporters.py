@@ -211,13 +211,7 @@ def test_an_export_is_uploaded_to_a_hub(host, models, tmp_path, monkeypatch):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             seen.append(self.headers.get("Authorization", ""))
             if self.path == "/api/repos/create":
-                self.answer(
-                    {
-                        "url": f"http://127.0.0.1:{self.server.server_address[1]}/team/tiny",
-                        "name": "team/tiny",
-                        "id": "team/tiny",
-                    }
-                )
+                self.answer({"url": address() + "/team/tiny", "name": "team/tiny", "id": "team/tiny"})
             elif "/preupload/" in self.path:
                 files = [
                     {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False}
@@ -228,12 +222,7 @@ def test_an_export_is_uploaded_to_a_hub(host, models, tmp_path, monkeypatch):
                 for line in map(json.loads, body.splitlines()):
                     if line["key"] == "file":
                         got[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-                self.answer(
-                    {
-                        "commitUrl": f"http://127.0.0.1:{self.server.server_address[1]}/team/tiny/commit/" + "b" * 40,
-                        "commitOid": "b" * 40,
-                    }
-                )
+                self.answer({"commitUrl": f"{address()}/team/tiny/commit/{'b' * 40}", "commitOid": "b" * 40})
             else:
                 self.answer({})
 
@@ -247,11 +236,14 @@ def test_an_export_is_uploaded_to_a_hub(host, models, tmp_path, monkeypatch):
         def log_message(self, *args: object) -> None:
             pass
 
+    def address() -> str:
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     Thread(target=server.serve_forever, daemon=True).start()
     import huggingface_hub.constants as constants
 
-    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
+    monkeypatch.setattr(constants, "ENDPOINT", address())
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setitem(os.environ, "NO_PROXY", "127.0.0.1")
     try:

@@ -45,10 +45,6 @@ class _Blocks:
             torch.mm(inputs, head.weight.t(), out=computed)
         else:
             torch.addmm(head.bias, inputs, head.weight.t(), out=computed)
-        return self.widened(computed)
-
-    def widened(self, computed: torch.Tensor) -> torch.Tensor:
-        """The same in fp32."""
         return computed if self._computed is self._wide else self._wide[: len(computed)].copy_(computed)
 
     def narrowed(self, wide: torch.Tensor) -> torch.Tensor:

@@ -121,9 +121,7 @@ class Gated:
             return None
         layers = tuple(linear.in_dtype(p, dtype) for p in parts)  # type: ignore[arg-type]
         tensors = [t for p in parts for t in p.tensors]  # type: ignore[union-attr]
-        stand_in, product, h = _GatedBlock.apply(
-            flat(x), flat(cast(x, dtype)), self.activation, layers, *tensors
-        )  # fmt: skip
+        stand_in, product, h = _GatedBlock.apply(flat(x), flat(cast(x, dtype)), self.activation, layers, *tensors)
         with torch.no_grad():
             values = linear.answer(product, h, layers[2])
         del product
