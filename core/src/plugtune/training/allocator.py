@@ -12,25 +12,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
-"""Environment variable of torch's allocator for the CPU, which reads it at the first tensor it makes."""
-
 # glibc's malloc.h, https://sourceware.org/glibc/manual/latest/html_node/Malloc-Tunable-Parameters.html
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 NEVER = -1
 LARGEST_MMAP_THRESHOLD = 32 << 20
-"""Up to where glibc goes by itself; what is larger goes back to the system when the heap has no room for it."""
-OWN_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
-
-
-def ask_for_huge_pages() -> None:
-    """Let torch lay tensors of 2 MB and more at bounds of 2 MB, in huge pages; a value of the user's own stays.
-
-    The heap has fewer holes then: where all weights are trained, a tenth of the peak. Steps that train adapters get
-    slower by it, since tensors at such bounds compete for the same lines of the caches. Without effect once a tensor
-    was made (https://docs.kernel.org/admin-guide/mm/transhuge.html).
-    """
-    os.environ.setdefault(HUGE_PAGES, "1")
+"""Up to where glibc goes by itself."""
+USUAL_MMAPS = 65536
+OWN_SETTINGS = (
+    "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_", "GLIBC_TUNABLES", "LD_PRELOAD",
+)  # fmt: skip
 
 
 @contextmanager
@@ -46,11 +36,13 @@ def memory_kept(environ: Mapping[str, str] = os.environ) -> Iterator[bool]:
     if library is None:
         yield False
         return
-    library.mallopt(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)
+    library.mallopt(M_MMAP_MAX, 0)  # large tensors, gradients of embeddings for one, come from the heap too
     library.mallopt(M_TRIM_THRESHOLD, NEVER)
     try:
         yield True
     finally:
+        library.mallopt(M_MMAP_MAX, USUAL_MMAPS)
+        library.mallopt(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)
         library.mallopt(M_TRIM_THRESHOLD, 2 * LARGEST_MMAP_THRESHOLD)  # as glibc has it beside that
         library.malloc_trim(0)
 

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from plugtune.training.products import product
+
 BLOCK = 2**24
 """Logits computed at a time (64 MiB in fp32)."""
 
@@ -41,10 +43,7 @@ class _Blocks:
     def logits(self, inputs: torch.Tensor, head: _Head) -> torch.Tensor:
         """`inputs (C, size)` → their logits `(C, V)` in fp32."""
         computed = self._computed[: len(inputs)]
-        if head.bias is None:
-            torch.mm(inputs, head.weight.t(), out=computed)
-        else:
-            torch.addmm(head.bias, inputs, head.weight.t(), out=computed)
+        product(inputs, head.weight, head.bias, out=computed)
         return computed if self._computed is self._wide else self._wide[: len(computed)].copy_(computed)
 
     def narrowed(self, wide: torch.Tensor) -> torch.Tensor:
@@ -66,9 +65,10 @@ class _HeadCrossEntropy(torch.autograd.Function):
         wanted = ctx.needs_input_grad
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+        made = torch.empty_like if len(targets) else torch.zeros_like  # the first chunk writes over it
         sums = _Sums(
             torch.empty_like(hidden) if wanted[0] else None,
-            torch.zeros_like(weight, dtype=torch.float32) if wanted[1] else None,
+            made(weight, dtype=torch.float32) if wanted[1] else None,
             torch.zeros_like(bias, dtype=torch.float32) if bias is not None and wanted[2] else None,
         )
         loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
@@ -123,13 +123,21 @@ def _chunk(
         gradient = blocks.narrowed(gradient)
         if sums.hidden is not None:
             sums.hidden[rows] = gradient @ head.weight  # written in place: each position belongs to one chunk
-        if sums.weight is not None and gradient.dtype == sums.weight.dtype:
-            sums.weight.addmm_(gradient.T, inputs)
-        elif sums.weight is not None:
-            sums.weight.add_(gradient.T @ inputs)
+        if sums.weight is not None:
+            _add_product(sums.weight, gradient.T, inputs, first=rows.start == 0)
         if sums.bias is not None:
             sums.bias.add_(gradient.sum(0))
     return losses.sum() / divisor
+
+
+def _add_product(to: torch.Tensor, left: torch.Tensor, right: torch.Tensor, first: bool) -> None:
+    """`to` += left · right; the first one is written over whatever was there."""
+    if left.dtype == to.dtype:
+        to.addmm_(left, right, beta=0 if first else 1)
+    elif first:
+        to.copy_(left @ right)
+    else:
+        to.add_(left @ right)
 
 
 def head_cross_entropy(

@@ -17,7 +17,7 @@ from plugtune.modeling.locate import check_weights, locate
 from plugtune.modeling.prequantized import check_prequantized
 from plugtune.options.reader import Request
 from plugtune.plugins.host import PluginHost
-from plugtune.training.allocator import ask_for_huge_pages, memory_kept
+from plugtune.training.allocator import memory_kept
 from plugtune.training.gathered import Run, say
 from plugtune.training.launch import Launch
 from plugtune.training.outputs import check_output, check_start, clear_leftovers
@@ -153,8 +153,6 @@ def _train(request: Request, host: PluginHost, world: World) -> dict[str, Any]:
 
     with collector_off():
         run = start(request, host, world)
-        if not run.plan.method.saves_adapter:
-            ask_for_huge_pages()
         _import_libraries(run.plan)
     if world.main:
         clear_leftovers(run.output_dir)

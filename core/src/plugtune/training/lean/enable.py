@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from plugtune.modeling.alike import signature
-from plugtune.training.lean import adapted, gated, norm, rotary
+from plugtune.training.lean import gated, layer, norm, rotary
+from plugtune.training.lean.inputs import Inputs
 
 # How published models name the three layers of a gated block, and its activation.
 LAYERS = (("gate_proj", "up_proj", "down_proj"), ("w1", "w3", "w2"))
@@ -29,7 +30,7 @@ def enable(model: Any) -> int:
         model: any model, with or without adapters; calling again changes nothing.
     """
     rotary.enable(model)
-    cast = adapted.CastOnce()
+    inputs = Inputs()
     done = 0
     asked: dict[Any, Any] = {}
     for module in model.modules():
@@ -37,14 +38,17 @@ def enable(model: Any) -> int:
             continue
         block = _block_of(module, asked)
         if block is not None:
-            module.forward = gated.LeanGated(block, module.forward, cast).forward
+            module.forward = gated.LeanGated(block, module.forward, inputs).forward
             done += 1
         elif (epsilon := _epsilon_of(module, asked)) is not None:
             module.forward = norm.LeanNorm(module, module.forward, epsilon).forward
             done += 1
         elif hasattr(module, "lora_A") and type(getattr(module, "base_layer", None)) is torch.nn.Linear:
-            module.forward = adapted.LeanAdapted(module, module.forward, cast).forward
+            module.forward = layer.LeanLinear(module, module.forward, inputs).forward
             done += 1
+        elif type(module) is torch.nn.Linear:
+            # Not counted: whether there is something to gain depends on its input.
+            module.forward = layer.LeanLinear(module, module.forward, inputs).forward  # type: ignore[assignment,method-assign]
     return done
 
 
@@ -127,7 +131,7 @@ def _agree(module: Any, block: gated.Gated, scale: float) -> bool:
     x = x if len(dtypes) > 1 else x.to(lowest)
     try:
         with torch.autocast(device.type, dtype=lowest, enabled=len(dtypes) > 1):
-            own, lean = module(x), block(x, adapted.CastOnce())
+            own, lean = module(x), block(x, Inputs())
     except (RuntimeError, TypeError, ValueError, AttributeError):
         return False
     if lean is None or not isinstance(own, torch.Tensor):

@@ -17,7 +17,8 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from plugtune.training.lean import linear
-from plugtune.training.lean.adapted import CastOnce, flat, in_their_dtype
+from plugtune.training.lean.inputs import Input, Inputs, flat
+from plugtune.training.lean.layer import NOTHING, in_their_dtype
 from plugtune.training.lean.linear import Parts, Tensor
 
 
@@ -41,36 +42,43 @@ KNOWN = (SILU, GELU, GELU_TANH)
 class _GatedBlock(torch.autograd.Function):
     """Everything but the last product: answers a stand-in for the block's answer, and what that is computed from.
 
-    Arguments: input `(T, size)`, the same in the dtype of computation, activation, the three layers in that dtype, and
-    four tensors a layer as the graph has them.
+    Arguments: input `(T, size)`, the same as computed with, all inputs, activation, the three layers in the dtype of
+    computation, and four tensors a layer as the graph has them.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, computed: Tensor, activation: Activation, layers: tuple[Parts, ...], *tensors: Any
+        ctx: Any,
+        x: Tensor,
+        given: Input,
+        inputs: Inputs,
+        activation: Activation,
+        layers: tuple[Parts, ...],
+        *tensors: Any,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         gate_layer, up_layer, down_layer = layers
-        gate, gate_h = linear.apply(computed, gate_layer)
-        up, up_h = linear.apply(computed, up_layer)
+        gate, gate_h = linear.apply(given.values, gate_layer)
+        up, up_h = linear.apply(given.values, up_layer)
         product = activation.forward(gate).mul_(up)
         down_h = linear.narrowed(product, down_layer)
-        wanted = ctx.needs_input_grad[4:]
+        wanted = ctx.needs_input_grad[5:]
         needs_x = any(wanted[i] for i in (0, 2, 4, 6))
         ctx.save_for_backward(
-            computed if needs_x else None, gate, up, gate_h, up_h, down_h,
+            *(given.kept if needs_x else NOTHING), gate, up, gate_h, up_h, down_h,
             *gate_layer.tensors, *up_layer.tensors, *down_layer.tensors,
         )  # fmt: skip
-        ctx.activation, ctx.scales = activation, tuple(layer.scale for layer in layers)
+        ctx.inputs, ctx.activation, ctx.scales = inputs, activation, tuple(layer.scale for layer in layers)
         ctx.dtypes = (x.dtype, *(None if t is None else t.dtype for t in tensors))
         ctx.mark_non_differentiable(product, *([] if down_h is None else [down_h]))
+        ctx.set_materialize_grads(False)  # no zeros of the product's size in the backward pass
         return product.new_zeros(()).expand(len(product), down_layer.weight.shape[0]), product, down_h
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, *_: Any) -> Any:
-        x, gate, up, gate_h, up_h, down_h, *tensors = ctx.saved_tensors
+        x0, x1, x2, gate, up, gate_h, up_h, down_h, *tensors = ctx.saved_tensors
         gate_layer, up_layer, down_layer = (Parts.of(tensors[4 * i : 4 * i + 4], ctx.scales[i]) for i in range(3))
-        wanted = ctx.needs_input_grad[4:]
+        wanted = ctx.needs_input_grad[5:]
         activated = ctx.activation.forward(gate)
         d_product, down_dh = linear.input_gradient(dy, down_layer)
         product = activated * up if wanted[8] or wanted[10] else None
@@ -80,13 +88,14 @@ class _GatedBlock(torch.autograd.Function):
         d_gate = ctx.activation.backward(d_product.mul_(up), gate)
         dx, gate_dh = linear.input_gradient(d_gate, gate_layer)
         dx, up_dh = linear.input_gradient(d_up, up_layer, into=dx)
+        x = ctx.inputs.again((x0, x1, x2), gate.dtype)
         found = (
             *linear.weight_gradients(d_gate, x, gate_h, gate_dh, gate_layer.scale, wanted[:4]),
             *linear.weight_gradients(d_up, x, up_h, up_dh, up_layer.scale, wanted[4:8]),
             *down,
         )
         own, *others = ctx.dtypes
-        return dx.to(own), None, None, None, *in_their_dtype(found, others)
+        return dx.to(own), None, None, None, None, *in_their_dtype(found, others)
 
 
 class _InPlaceOf(torch.autograd.Function):
@@ -111,7 +120,7 @@ class Gated:
     down: Any
     activation: Activation
 
-    def __call__(self, x: Tensor, cast: CastOnce) -> Tensor | None:
+    def __call__(self, x: Tensor, inputs: Inputs) -> Tensor | None:
         """The block's answer; None when one of its layers is not plain."""
         parts = [linear.parts_of(layer) for layer in (self.gate, self.up, self.down)]
         if any(p is None for p in parts):
@@ -121,7 +130,9 @@ class Gated:
             return None
         layers = tuple(linear.in_dtype(p, dtype) for p in parts)  # type: ignore[arg-type]
         tensors = [t for p in parts for t in p.tensors]  # type: ignore[union-attr]
-        stand_in, product, h = _GatedBlock.apply(flat(x), flat(cast(x, dtype)), self.activation, layers, *tensors)
+        stand_in, product, h = _GatedBlock.apply(
+            flat(x), inputs.of(x, dtype), inputs, self.activation, layers, *tensors
+        )
         with torch.no_grad():
             values = linear.answer(product, h, layers[2])
         del product
@@ -135,11 +146,11 @@ class LeanGated:
 
     block: Gated
     own: Callable[..., Tensor]
-    cast: CastOnce
+    inputs: Inputs
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """As the block's own: `(..., size)` → `(..., size)`."""
         if args or kwargs or not torch.is_grad_enabled():
             return self.own(x, *args, **kwargs)
-        y = self.block(x, self.cast)
+        y = self.block(x, self.inputs)
         return self.own(x) if y is None else y

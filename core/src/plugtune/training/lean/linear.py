@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from plugtune.training.products import product, product_added
+
 Tensor = torch.Tensor
 
 
@@ -93,13 +95,14 @@ def narrowed(x: Tensor, layer: Parts) -> Tensor | None:
 
 def answer(x: Tensor, h: Tensor | None, layer: Parts) -> Tensor:
     """The answer `(T, out)` to `x (T, in)`, given `x Aᵀ`."""
-    y = torch.addmm(layer.bias, x, layer.weight.t()) if layer.bias is not None else x @ layer.weight.t()
+    y = product(x, layer.weight, layer.bias)
     return y if h is None or layer.b is None else y.addmm_(h, layer.b.t(), alpha=layer.scale)
 
 
 def input_gradient(dy: Tensor, layer: Parts, into: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-    """Gradient of the input, added to `into` if given, and the gradient of `x Aᵀ`."""
-    dx = dy @ layer.weight if into is None else into.addmm_(dy, layer.weight)
+    """Gradient of the input, added to `into` if given (which is used up), and the gradient of `x Aᵀ`."""
+    back = layer.weight.t()
+    dx = product(dy, back) if into is None else product_added(dy, back, into)
     dh = adapter_gradient(dy, layer)
     return (dx, None) if layer.a is None or dh is None else (dx.addmm_(dh, layer.a), dh)
 

@@ -2,6 +2,8 @@
 
 Operation by operation, transformers keeps x and, where w is trained, the normalised x for the backward pass, and goes
 over them a dozen times; here x is kept and the rest is computed again from it. The forward pass is the same to the bit.
+
+The answer knows what it was made of, so that layers which want it in their backward pass need not keep it either.
 """
 
 from __future__ import annotations
@@ -23,15 +25,15 @@ class _RmsNorm(torch.autograd.Function):
     """Arguments: input `(…, size)`, weight `(size,)`, ε."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        wide = x.float()
-        scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+        scale = torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + epsilon)
         ctx.save_for_backward(x, weight, scale)
-        return weight * (wide * scale).to(x.dtype)
+        ctx.mark_non_differentiable(scale)
+        return normalised(x, weight, scale), scale
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> Any:
+    def backward(ctx: Any, dy: Tensor, _: Any) -> Any:
         x, weight, scale = ctx.saved_tensors
         needs_x, needs_weight, _ = ctx.needs_input_grad
         dx = d_weight = None
@@ -43,6 +45,31 @@ class _RmsNorm(torch.autograd.Function):
             mean = (dx * normal).mean(-1, keepdim=True)
             dx = dx.sub_(normal.mul_(mean)).mul_(scale).to(x.dtype)
         return dx, d_weight, None
+
+
+def normalised(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+    """The answer to `x (…, size)`, given 1 / √(mean(x²) + ε) as `scale (…, 1)`."""
+    return weight * (x.float() * scale).to(x.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a normalised tensor was made of, outside the graph; `version` counts the writes to it since then."""
+
+    x: Tensor
+    weight: Tensor
+    scale: Tensor
+    version: int
+
+
+ORIGIN = "plugtune_origin"
+"""The attribute of a normalised tensor that holds it."""
+
+
+def origin_of(y: Tensor) -> Origin | None:
+    """What a tensor was made of, if it comes straight from a normalisation and nobody wrote to it."""
+    origin: Origin | None = getattr(y, ORIGIN, None)
+    return origin if origin is not None and origin.version == y._version else None
 
 
 def epsilon_of(module: Any) -> float | None:
@@ -71,5 +98,8 @@ class LeanNorm:
 
     def answer(self, x: Tensor) -> Tensor:
         """The lean form's answer."""
-        y: Tensor = _RmsNorm.apply(x, self.module.weight, self.epsilon)
-        return y
+        weight = self.module.weight
+        y, scale = _RmsNorm.apply(x, weight, self.epsilon)
+        setattr(y, ORIGIN, Origin(x.detach(), weight.detach(), scale, y._version))
+        answer: Tensor = y
+        return answer
