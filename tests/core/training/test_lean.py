@@ -201,6 +201,17 @@ def test_normalised_inputs_are_made_again_once_instead_of_kept(tuned: str, monke
     assert furthest(gradients, lean_gradients) < 1e-4
 
 
+@pytest.mark.parametrize("tuned", ["lora", "full"])
+def test_layers_take_no_tokens_at_all(tuned: str) -> None:
+    """As an expert that nobody was sent to."""
+    model, _ = lean(adapted(model_of("llama")) if tuned == "lora" else model_of("llama"))
+    decoder = (model.get_base_model() if tuned == "lora" else model).model.layers[0]
+    for part in (decoder.mlp, decoder.self_attn.q_proj, decoder.input_layernorm):
+        y = part(torch.zeros(1, 0, 48, requires_grad=True))
+        assert y.shape == (1, 0, 48)
+        y.sum().backward()
+
+
 def test_a_normalised_input_that_was_written_to_is_kept() -> None:
     torch.manual_seed(0)
     parts = torch.nn.ModuleList([LlamaRMSNorm(24), torch.nn.Linear(24, 7)])

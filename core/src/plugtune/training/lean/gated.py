@@ -137,7 +137,7 @@ class Gated:
             values = linear.answer(product, h, layers[2])
         del product
         y: Tensor = _InPlaceOf.apply(stand_in, values)
-        return y.view(*x.shape[:-1], -1)
+        return y.view(*x.shape[:-1], y.shape[-1])
 
 
 @dataclass(frozen=True, slots=True)

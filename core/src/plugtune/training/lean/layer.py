@@ -72,7 +72,7 @@ class LeanLinear:
             y = linear.apply(flat(x).to(dtype), linear.in_dtype(parts, dtype))[0]
         else:
             y = _Linear.apply(flat(x), self.inputs.of(x, dtype), self.inputs, parts.scale, *parts.tensors)
-        return y.view(*x.shape[:-1], -1)
+        return y.view(*x.shape[:-1], y.shape[-1])
 
     @staticmethod
     def _gains(x: Tensor, parts: Parts, dtype: torch.dtype) -> bool:
