@@ -41,7 +41,9 @@ PARTS = (
     Part("data_kill", ("data_prep.py", "--kill", "100000"), ("--kill", "60000"), 1),
     Part("sft_defaults", ("training.py", "sft", "--only", "LoRA", "fp32", "defaults"), (*ONCE, "--steps", "2"), 8),
     Part("sft_plain", ("training.py", "sft", "--only", "no checkpointing"), (*ONCE, "--steps", "2"), 6),
-    Part("sft_checkpointing", ("training.py", "sft", "--only", "checkpointing everywhere"), (*ONCE, "--steps", "2"), 7.5),
+    Part(
+        "sft_checkpointing", ("training.py", "sft", "--only", "checkpointing everywhere"), (*ONCE, "--steps", "2"), 7.5
+    ),
     Part("sft_bf16", ("training.py", "sft", "--only", "bf16"), (*ONCE, "--steps", "2"), 5),
     Part("sft_full", ("training.py", "sft", "--only", "full"), (*ONCE, "--steps", "2"), 9),
     Part("dpo", ("training.py", "dpo"), (*ONCE, "--steps", "2"), 5),

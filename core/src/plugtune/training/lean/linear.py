@@ -90,7 +90,7 @@ def apply(x: Tensor, layer: Parts) -> tuple[Tensor, Tensor | None]:
 
 def narrowed(x: Tensor, layer: Parts) -> Tensor | None:
     """`x Aᵀ (T, r)`; None for a layer without an adapter."""
-    return None if layer.a is None or layer.b is None else x @ layer.a.t()
+    return None if layer.a is None or layer.b is None else product(x, layer.a)
 
 
 def answer(x: Tensor, h: Tensor | None, layer: Parts) -> Tensor:
@@ -109,7 +109,7 @@ def input_gradient(dy: Tensor, layer: Parts, into: Tensor | None = None) -> tupl
 
 def adapter_gradient(dy: Tensor, layer: Parts) -> Tensor | None:
     """Gradient of `x Aᵀ`; None for a layer without an adapter."""
-    return None if layer.b is None else (dy @ layer.b).mul_(layer.scale)
+    return None if layer.b is None else product(dy, layer.b.t()).mul_(layer.scale)
 
 
 def weight_gradients(
@@ -120,6 +120,6 @@ def weight_gradients(
     return (
         dy.t() @ x if weight and x is not None else None,
         dy.sum(0) if bias else None,
-        dh.t() @ x if a and dh is not None and x is not None else None,
-        (dy.t() @ h).mul_(scale) if b and h is not None else None,
+        product(dh.t(), x.t()) if a and dh is not None and x is not None else None,
+        product(h.t(), dy.t()).t().mul_(scale) if b and h is not None else None,  # few rows, not few columns
     )
