@@ -1,6 +1,6 @@
 """Training SmolLM2-135M against LLaMA-Factory and TRL: same tokens, same order, same start, taking turns.
 
-    python bench/training.py [sft dpo rm kto] [--rounds 2] [--steps 5] [--only WORDS ...] [--json FILE]
+    python bench/training.py [sft dpo rm kto] [--rounds 2] [--steps 3] [--only WORDS ...] [--json FILE]
 
 Each side is a process of its own. Figures: tokens per second of the optimizer steps, the first one left out because it
 pays for warming up; on the wall and of the processor; the largest resident memory; and the time from the start of the
@@ -213,7 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stages", nargs="*", default=["sft", "dpo", "rm", "kto"], metavar="STAGE")
     parser.add_argument("--rounds", type=int, help="rounds of every case, instead of each case's own number")
-    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=[], help="cases whose title holds all of these words")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
