@@ -69,6 +69,21 @@ def test_other_dtypes_and_a_switched_off_library_are_left_to_torch(monkeypatch: 
     assert torch.equal(products.product(x, weight), x @ weight.t())
 
 
+@pytest.mark.usefixtures("on_amd")
+def test_matrices_with_gaps_are_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """oneDNN has only its reference implementation for them."""
+    x, weight = numbers(13, 24), numbers(40, 24)
+    wider = numbers(40, 30)[:, :24]
+    assert products.faster(x, weight)
+    assert products.faster(x, numbers(24, 40).t())
+    for one, two in ((x, wider), (x, numbers(24, 60).t()[:40]), (numbers(13, 30)[:, :24], weight)):
+        assert not products.faster(one, two)
+        assert torch.equal(products.product(one, two), one @ two.t())
+    monkeypatch.setattr(products, "AT_A_TIME", 100)
+    turned = numbers(24, 40).t()
+    assert torch.equal(products.product(x, turned), x @ turned.t()), "its parts would have gaps"
+
+
 def test_small_products_and_other_processors_are_left_to_torch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     described(monkeypatch, tmp_path, "AuthenticAMD")
     assert not products.faster(numbers(8, 64), numbers(128, 64))

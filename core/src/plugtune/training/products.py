@@ -33,7 +33,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, out: Tensor |
     a wide weight at a time.
     """
     rows = max(AT_A_TIME // max(weight.shape[1], 1), 1)
-    other = _other_than_torch(x, weight[:rows])
+    other = _other_than_torch(x, weight[:rows])  # a part of a transposed weight has gaps
     if other is None:
         return torch.mm(x, weight.t(), out=out) if bias is None else torch.addmm(bias, x, weight.t(), out=out)
     if out is None and len(weight) <= rows:
@@ -62,8 +62,15 @@ def faster(x: Tensor, weight: Tensor) -> bool:
 def _other_than_torch(x: Tensor, weight: Tensor) -> Callable[..., Tensor] | None:
     if x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32:
         return None
-    worth_it = x.shape[0] * weight.numel() >= WORTH_IT
-    return _onednn() if worth_it and x.dim() == 2 and torch.backends.mkldnn.enabled else None
+    worth_it = x.dim() == 2 and x.shape[0] * weight.numel() >= WORTH_IT
+    if not worth_it or not (_without_gaps(x) and _without_gaps(weight)):
+        return None
+    return _onednn() if torch.backends.mkldnn.enabled else None
+
+
+def _without_gaps(matrix: Tensor) -> bool:
+    """Whether a matrix or its transpose fills its memory. oneDNN takes hundreds of times as long for others."""
+    return matrix.is_contiguous() or matrix.t().is_contiguous()
 
 
 @functools.cache
