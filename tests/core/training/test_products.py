@@ -9,13 +9,13 @@ import pytest
 import torch
 from plugtune.training import products
 
-COUNTED = torch.ops.mkldnn._linear_pointwise if torch.backends.mkldnn.is_available() else None
+ONEDNN = torch.ops.mkldnn._linear_pointwise if torch.backends.mkldnn.is_available() else None
 
 
 @pytest.fixture
 def on_amd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """A processor that oneDNN is chosen on, whichever this is."""
-    if COUNTED is None:
+    if ONEDNN is None:
         pytest.skip("this torch has no oneDNN")
     described(monkeypatch, tmp_path, "AuthenticAMD")
     monkeypatch.setattr(products, "WORTH_IT", 1)

@@ -43,13 +43,14 @@ def enable(model: Any) -> int:
         elif (epsilon := _epsilon_of(module, asked)) is not None:
             module.forward = norm.LeanNorm(module, module.forward, epsilon).forward
             done += 1
-        elif hasattr(module, "lora_A") and type(getattr(module, "base_layer", None)) is torch.nn.Linear:
+        elif (adapted := _is_adapted(module)) or type(module) is torch.nn.Linear:
             module.forward = layer.LeanLinear(module, module.forward, inputs).forward
-            done += 1
-        elif type(module) is torch.nn.Linear:
-            # Not counted: whether there is something to gain depends on its input.
-            module.forward = layer.LeanLinear(module, module.forward, inputs).forward  # type: ignore[assignment,method-assign]
+            done += adapted  # whether a plain layer has something to gain depends on its input
     return done
+
+
+def _is_adapted(module: Any) -> bool:
+    return hasattr(module, "lora_A") and type(getattr(module, "base_layer", None)) is torch.nn.Linear
 
 
 def _block_of(module: Any, asked: dict[Any, Any]) -> gated.Gated | None:

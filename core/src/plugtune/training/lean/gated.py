@@ -17,8 +17,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from plugtune.training.lean import linear
-from plugtune.training.lean.inputs import Input, Inputs, flat
-from plugtune.training.lean.layer import NOTHING, in_their_dtype
+from plugtune.training.lean.inputs import NOTHING, Input, Inputs, flat
 from plugtune.training.lean.linear import Parts, Tensor
 
 
@@ -95,7 +94,7 @@ class _GatedBlock(torch.autograd.Function):
             *down,
         )
         own, *others = ctx.dtypes
-        return dx.to(own), None, None, None, None, *in_their_dtype(found, others)
+        return dx.to(own), None, None, None, None, *linear.in_their_dtype(found, others)
 
 
 class _InPlaceOf(torch.autograd.Function):

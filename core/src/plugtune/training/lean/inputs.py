@@ -17,6 +17,9 @@ from plugtune.training.lean import norm
 
 Tensor = torch.Tensor
 
+NOTHING = (None, None, None)
+"""Kept of an input that no gradient asks for."""
+
 
 def flat(x: Tensor) -> Tensor:
     """`(…, size)` → `(T, size)`. Shapes change outside the steps, so that callers may write to their answers."""

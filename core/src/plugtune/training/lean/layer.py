@@ -11,11 +11,8 @@ from torch.autograd.function import once_differentiable
 
 from plugtune.training import products
 from plugtune.training.lean import linear, norm
-from plugtune.training.lean.inputs import Input, Inputs, flat
+from plugtune.training.lean.inputs import NOTHING, Input, Inputs, flat
 from plugtune.training.lean.linear import Parts, Tensor
-
-NOTHING = (None, None, None)
-"""Kept of an input that no gradient asks for."""
 
 
 class _Linear(torch.autograd.Function):
@@ -41,12 +38,7 @@ class _Linear(torch.autograd.Function):
         x = ctx.inputs.again(kept, weight.dtype)
         found = linear.weight_gradients(dy, x, h, dh, ctx.scale, ctx.needs_input_grad[4:])
         own, *others = ctx.dtypes
-        return None if dx is None else dx.to(own), None, None, None, *in_their_dtype(found, others)
-
-
-def in_their_dtype(gradients: tuple[Tensor | None, ...], dtypes: Any) -> list[Tensor | None]:
-    """Each gradient in the dtype of what it belongs to."""
-    return [None if g is None else g.to(dtype) for g, dtype in zip(gradients, dtypes, strict=True)]
+        return None if dx is None else dx.to(own), None, None, None, *linear.in_their_dtype(found, others)
 
 
 @dataclass(frozen=True, slots=True)

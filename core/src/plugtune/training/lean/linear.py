@@ -123,3 +123,8 @@ def weight_gradients(
         product(dh.t(), x.t()) if a and dh is not None and x is not None else None,
         product(h.t(), dy.t()).t().mul_(scale) if b and h is not None else None,  # few rows, not few columns
     )
+
+
+def in_their_dtype(gradients: tuple[Tensor | None, ...], dtypes: Any) -> list[Tensor | None]:
+    """Each gradient in the dtype of what it belongs to."""
+    return [None if g is None else g.to(dtype) for g, dtype in zip(gradients, dtypes, strict=True)]
