@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from plugtune.training import attention, cross_entropy
+from plugtune.training import attention, cross_entropy, products
 from plugtune.training.collate import EndToEndCollator
 from plugtune.training.cross_entropy import head_cross_entropy
 from plugtune.training.deferred_head import defer_head, deferred
@@ -16,11 +16,27 @@ SIZES = {"vocab_size": 101, "hidden_size": 32, "intermediate_size": 48, "num_hid
          "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128}  # fmt: skip
 
 
+def by_onednn(monkeypatch, tmp_path, at_a_time):
+    """As on an AMD processor: oneDNN is given a part of the words at a time, however small."""
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("this torch has no oneDNN")
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("vendor_id\t: AuthenticAMD\n", encoding="utf-8")
+    for name, value in (("CPUINFO", cpuinfo), ("WORTH_IT", 1), ("AT_A_TIME", at_a_time)):
+        monkeypatch.setattr(products, name, value)
+    products._onednn.cache_clear()
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("with_bias", [False, True])
 @pytest.mark.parametrize("block", [1, 7 * 101, 2**24])
-def test_chunks_equal_the_textbook_in_double_precision(monkeypatch, block, with_bias, smoothing):
+@pytest.mark.parametrize("words_at_a_time", [None, 30, 101])
+def test_chunks_equal_the_textbook_in_double_precision(
+    monkeypatch, tmp_path, words_at_a_time, block, with_bias, smoothing
+):
     monkeypatch.setattr(cross_entropy, "BLOCK", block)
+    if words_at_a_time is not None:
+        by_onednn(monkeypatch, tmp_path, words_at_a_time * 16)
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(23, 16, generator=generator, requires_grad=True)
     weight = torch.randn(101, 16, generator=generator, requires_grad=True)

@@ -7,11 +7,14 @@ memory is one C × V block instead of several blocks of all positions × V.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 
-from plugtune.training.products import product
+from plugtune.training import products
+from plugtune.training.products import product, product_added
 
 BLOCK = 2**24
 """Logits computed at a time (64 MiB in fp32)."""
@@ -32,23 +35,45 @@ class _Head(NamedTuple):
     bias: torch.Tensor | None
 
 
+class _Part(NamedTuple):
+    """The logits `(C, width)` of some words, from word `start` on."""
+
+    words: slice
+    logits: torch.Tensor
+
+
 class _Blocks:
-    """One block of memory for the logits of all chunks: the system hands out each page of a new one anew."""
+    """Where the logits of a chunk go: one block of memory for all chunks, because the system hands out each page of a
+    new one anew; or, where `products` answers in memory of its own, a part of the words at a time, as they come."""
 
-    def __init__(self, rows: int, head: torch.Tensor) -> None:
-        self._wide = torch.empty(rows, head.shape[0], dtype=torch.float32, device=head.device)
-        same = head.dtype == torch.float32
-        self._computed = self._wide if same else torch.empty_like(self._wide, dtype=head.dtype)
+    def __init__(self, rows: int, head: _Head) -> None:
+        self._rows, self._head = rows, head
 
-    def logits(self, inputs: torch.Tensor, head: _Head) -> torch.Tensor:
-        """`inputs (C, size)` → their logits `(C, V)` in fp32."""
+    @functools.cached_property
+    def _wide(self) -> torch.Tensor:
+        weight = self._head.weight
+        return torch.empty(self._rows, weight.shape[0], dtype=torch.float32, device=weight.device)
+
+    @functools.cached_property
+    def _computed(self) -> torch.Tensor:
+        dtype = self._head.weight.dtype
+        return self._wide if dtype == torch.float32 else torch.empty_like(self._wide, dtype=dtype)
+
+    def logits(self, inputs: torch.Tensor) -> list[_Part]:
+        """`inputs (C, size)` → their logits in fp32, to be written over."""
+        weight, bias = self._head
+        parts = products.parts_of(inputs, weight)
+        if parts:
+            return [_Part(p, product(inputs, weight[p], None if bias is None else bias[p])) for p in parts]
         computed = self._computed[: len(inputs)]
-        product(inputs, head.weight, head.bias, out=computed)
-        return computed if self._computed is self._wide else self._wide[: len(computed)].copy_(computed)
+        product(inputs, weight, bias, out=computed)
+        wide = computed if self._computed is self._wide else self._wide[: len(computed)].copy_(computed)
+        return [_Part(slice(0, len(weight)), wide)]
 
     def narrowed(self, wide: torch.Tensor) -> torch.Tensor:
         """The same in the dtype of computation."""
-        return wide if self._computed is self._wide else self._computed[: len(wide)].copy_(wide)
+        same = self._head.weight.dtype == torch.float32
+        return wide if same else self._computed[: len(wide)].copy_(wide)
 
 
 class _HeadCrossEntropy(torch.autograd.Function):
@@ -75,7 +100,7 @@ class _HeadCrossEntropy(torch.autograd.Function):
         with torch.autocast(device, enabled=False):
             inputs, head = hidden.to(dtype), _Head(weight.to(dtype), None if bias is None else bias.to(dtype))
             size = max(min(BLOCK // weight.shape[0], len(targets)), 1)
-            blocks = _Blocks(size, head.weight)
+            blocks = _Blocks(size, head)
             for start in range(0, len(targets), size):
                 rows = slice(start, start + size)
                 loss += _chunk(inputs[rows], head, blocks, targets[rows], divisor, smoothing, sums, rows)
@@ -109,25 +134,57 @@ def _chunk(
     rows: slice,
 ) -> torch.Tensor:
     """The loss of some positions; their gradients go into `sums`."""
-    logits, targets = blocks.logits(inputs, head), targets[:, None]
-    right, mean = logits.gather(1, targets), logits.mean(-1, keepdim=True) if smoothing else 0.0
-    highest = logits.amax(-1, keepdim=True)
-    powers = logits.sub_(highest).exp_()
-    sum_of_powers = powers.sum(-1, keepdim=True)
+    parts, targets = blocks.logits(inputs), targets[:, None]
+    right = _of_targets(parts, targets)
+    mean = _sum(part.logits.sum(-1, keepdim=True) for part in parts) / len(head.weight) if smoothing else 0.0
+    highest = functools.reduce(torch.maximum, (part.logits.amax(-1, keepdim=True) for part in parts))
+    for part in parts:
+        part.logits.sub_(highest).exp_()
+    sum_of_powers = _sum(part.logits.sum(-1, keepdim=True) for part in parts)
     losses = highest + sum_of_powers.log() - (1 - smoothing) * right - smoothing * mean
     if sums != (None, None, None):
-        gradient = powers.div_(sum_of_powers * divisor)
-        if smoothing:
-            gradient -= smoothing / (logits.shape[1] * divisor)
-        gradient.scatter_add_(1, targets, ((smoothing - 1) / divisor).expand_as(right))
-        gradient = blocks.narrowed(gradient)
-        if sums.hidden is not None:
-            sums.hidden[rows] = gradient @ head.weight  # written in place: each position belongs to one chunk
-        if sums.weight is not None:
-            _add_product(sums.weight, gradient.T, inputs, first=rows.start == 0)
-        if sums.bias is not None:
-            sums.bias.add_(gradient.sum(0))
+        for part in parts:
+            gradient = part.logits.div_(sum_of_powers * divisor)
+            if smoothing:
+                gradient -= smoothing / (len(head.weight) * divisor)
+            at, inside = _places(part, targets)
+            gradient.scatter_add_(1, at, torch.where(inside, (smoothing - 1) / divisor, 0.0))
+            _add(blocks.narrowed(gradient), inputs, part.words, rows, head, sums)
     return losses.sum() / divisor
+
+
+def _sum(values: Iterator[torch.Tensor]) -> torch.Tensor:
+    return functools.reduce(torch.add, values)
+
+
+def _places(part: _Part, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the targets `(C, 1)` are in a part, and whether they are in it at all."""
+    at = targets - part.words.start
+    last = part.logits.shape[1] - 1
+    return at.clamp(0, last), (at >= 0) & (at <= last)
+
+
+def _of_targets(parts: list[_Part], targets: torch.Tensor) -> torch.Tensor:
+    """The logits of the targets, `(C, 1)`."""
+    found = torch.zeros_like(targets, dtype=torch.float32)
+    for part in parts:
+        at, inside = _places(part, targets)
+        found = torch.where(inside, part.logits.gather(1, at), found)
+    return found
+
+
+def _add(gradient: torch.Tensor, inputs: torch.Tensor, words: slice, rows: slice, head: _Head, sums: _Sums) -> None:
+    """Adds to `sums` what the gradient `(C, width)` of the logits of some words gives."""
+    weight = head.weight[words]
+    if sums.hidden is not None:  # each position belongs to one chunk
+        if words.start == 0:
+            sums.hidden[rows] = product(gradient, weight.t())
+        else:
+            sums.hidden[rows] = product_added(gradient, weight.t(), sums.hidden[rows])
+    if sums.weight is not None:
+        _add_product(sums.weight[words], gradient.T, inputs, first=rows.start == 0)
+    if sums.bias is not None:
+        sums.bias[words].add_(gradient.sum(0))
 
 
 def _add_product(to: torch.Tensor, left: torch.Tensor, right: torch.Tensor, first: bool) -> None:

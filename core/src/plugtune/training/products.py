@@ -10,6 +10,7 @@ taken.
 from __future__ import annotations
 
 import functools
+import math
 import platform
 from collections.abc import Callable
 from pathlib import Path
@@ -27,22 +28,30 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
-    """`x (T, in)`, `weight (out, in)` and `bias (out,)` → `x Wᵀ + b`, outside the graph, in `out` if that is given.
-
-    oneDNN lays weights out anew for a product and answers in memory of its own, so it is given no more than a part of
-    a wide weight at a time.
-    """
-    rows = max(AT_A_TIME // max(weight.shape[1], 1), 1)
-    other = _other_than_torch(x, weight[:rows])  # a part of a transposed weight has gaps
-    if other is None:
+    """`x (T, in)`, `weight (out, in)` and `bias (out,)` → `x Wᵀ + b`, outside the graph, in `out` if that is given."""
+    parts = parts_of(x, weight)
+    if not parts:
         return torch.mm(x, weight.t(), out=out) if bias is None else torch.addmm(bias, x, weight.t(), out=out)
-    if out is None and len(weight) <= rows:
+    other = _onednn()
+    if out is None and len(parts) == 1:
         return other(x, weight, bias, "none", [], "")
     out = x.new_empty(len(x), len(weight)) if out is None else out
-    for start in range(0, len(weight), rows):
-        part = slice(start, start + rows)
+    for part in parts:
         out[:, part] = other(x, weight[part], None if bias is None else bias[part], "none", [], "")
     return out
+
+
+def parts_of(x: Tensor, weight: Tensor) -> list[slice]:
+    """The rows of a weight `(out, in)` that oneDNN is given at a time; none where torch's own way is taken.
+
+    It lays weights out anew for a product and answers in memory of its own, both of which a part of a wide weight
+    keeps small.
+    """
+    count = max(math.ceil(weight.numel() / AT_A_TIME), 1)
+    rows = max(math.ceil(len(weight) / count), 1)
+    if _other_than_torch(x, weight[:rows]) is None:  # a part of a transposed weight has gaps
+        return []
+    return [slice(start, min(start + rows, len(weight))) for start in range(0, len(weight), rows)]
 
 
 def product_added(x: Tensor, weight: Tensor, to: Tensor) -> Tensor:

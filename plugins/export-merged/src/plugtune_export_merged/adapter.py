@@ -49,10 +49,10 @@ class Adapter:
         if name not in self.pairs:
             return weight
         a, b = self.pairs[name]
-        delta = (b.float() @ a.float()) * self._scale(name, a.shape[0])
+        delta = (b.float() @ a.float()).mul_(self._scale(name, a.shape[0]))
         if self.config.get("fan_in_fan_out"):
             delta = delta.T
-        merged = weight.float() + delta
+        merged = delta.add_(weight)
         if name in self.magnitudes:
             norm = torch.linalg.norm(merged, dim=1)
             merged = merged * (self.magnitudes[name].float() / norm).unsqueeze(1)

@@ -49,8 +49,12 @@ def read_tensors(files: list[Path]) -> Iterator[tuple[str, torch.Tensor]]:
             yield from torch.load(file, map_location="cpu", mmap=True, weights_only=True).items()
             continue
         with safe_open(file, framework="pt", device="cpu") as shard:
-            for name in shard.keys():  # noqa: SIM118 - a safetensors handle is no mapping
-                yield name, shard.get_tensor(name)
+            names = list(shard.keys())
+        for name in names:
+            # A mapping for each, whose pages go with the tensor; one for all keeps those of the whole file.
+            with safe_open(file, framework="pt", device="cpu") as shard:
+                tensor = shard.get_tensor(name)
+            yield name, tensor
 
 
 class ShardWriter:
