@@ -7,6 +7,9 @@ import torch
 from plugtune.training.row_attention import row_attention, usable
 
 LENGTHS = (5, 1, 9)
+# As real models have it: with heads that end within a cache line, the kernel's last bit depends on which thread a head
+# is given to.
+SIZE = 64
 Parts = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
@@ -14,7 +17,7 @@ def parts(heads: int, key_heads: int, dtype: torch.dtype = torch.float32) -> Par
     """Laid out as a model hands them over: heads are cut from `(1, T, heads · size)`."""
     generator = torch.Generator().manual_seed(2)
     made = [
-        torch.randn(1, sum(LENGTHS), count, 8, generator=generator).to(dtype).transpose(1, 2)
+        torch.randn(1, sum(LENGTHS), count, SIZE, generator=generator).to(dtype).transpose(1, 2)
         for count in (heads, key_heads, key_heads)
     ]
     return made[0], made[1], made[2]
@@ -51,7 +54,7 @@ def test_answers_and_gradients_are_those_of_torch(heads: int, key_heads: int, sc
 def test_in_16_bits_gradients_are_about_as_near_to_the_true_ones() -> None:
     some = parts(6, 2, torch.bfloat16)
     mine, theirs, exact = leaves(some), leaves(some), leaves(some, torch.float64)
-    dy = torch.randn(1, sum(LENGTHS), 6, 8, generator=torch.Generator().manual_seed(4))
+    dy = torch.randn(1, sum(LENGTHS), 6, SIZE, generator=torch.Generator().manual_seed(4))
     answer = row_attention(*mine, LENGTHS, None)
     assert answer.dtype == torch.bfloat16
     answer.backward(dy.bfloat16())
@@ -72,7 +75,7 @@ def test_queries_keys_values_and_the_answer_are_all_that_is_kept() -> None:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         row_attention(some[0], some[1], some[2], LENGTHS, None)
     tokens = sum(LENGTHS)
-    assert sum(kept.values()) <= tokens * 8 * 2 * (6 + 2 + 2 + 6) + tokens * 6 * 4
+    assert sum(kept.values()) <= tokens * SIZE * 2 * (6 + 2 + 2 + 6) + tokens * 6 * 4
 
 
 def test_what_the_kernel_does_not_take_is_left_to_the_stock_path() -> None:

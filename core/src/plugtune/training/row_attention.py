@@ -2,7 +2,8 @@
 
 Row by row, the stock path keeps keys and values repeated for every query head that shares them, the answer of each row
 and again the answers joined, all in fp32; here queries, keys, values and the joined answer are kept as they came, and
-widened and repeated again, a row at a time, in the backward pass. The kernel is the stock one (flash attention,
+widened again, a row at a time, in the backward pass. Keys are never repeated: the query heads that share them are given
+to the kernel as if they were so many sequences, all with the same keys. The kernel is the stock one (flash attention,
 arXiv:2205.14135), so an fp32 forward pass is the same to the bit.
 """
 
@@ -46,9 +47,19 @@ def row_attention(query: Tensor, key: Tensor, value: Tensor, lengths: Sequence[i
     return answer
 
 
-def _wide(rows: Tensor, shared: int) -> Tensor:
-    """In fp32, each head repeated for the query heads that share it."""
-    return rows.float() if shared == 1 else rows.float().repeat_interleave(shared, dim=1)
+def _queries(row: Tensor, shared: int) -> Tensor:
+    """`(1, heads, L, size)` → `(shared, key heads, L, size)` in fp32, each head beside those with other keys."""
+    return _apart(row[0], shared).float()
+
+
+def _apart(row: Tensor, shared: int) -> Tensor:
+    """`(heads, L, size)` → a view of it, `(shared, key heads, L, size)`."""
+    return row.unflatten(0, (-1, shared)).transpose(0, 1)
+
+
+def _keys(row: Tensor, shared: int) -> Tensor:
+    """`(1, key heads, L, size)` → the same in fp32 for each of the `shared` query heads, in memory once."""
+    return row.float().expand(shared, -1, -1, -1)
 
 
 def _bounds(lengths: Sequence[int]) -> Iterator[slice]:
@@ -68,10 +79,10 @@ class _Rows(torch.autograd.Function):
         sums = []
         for row in _bounds(lengths):
             answer, logsumexp = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-                query[:, :, row].float(), _wide(key[:, :, row], shared), _wide(value[:, :, row], shared),
+                _queries(query[:, :, row], shared), _keys(key[:, :, row], shared), _keys(value[:, :, row], shared),
                 0.0, True, scale=scale,
             )  # fmt: skip
-            joined[:, row] = answer.transpose(1, 2)
+            _apart(joined[0, row].transpose(0, 1), shared).copy_(answer)
             sums.append(logsumexp)
         ctx.save_for_backward(query, key, value, joined, torch.cat(sums, -1))
         ctx.lengths, ctx.scale = lengths, scale
@@ -82,15 +93,15 @@ class _Rows(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> Any:
         query, key, value, joined, sums = ctx.saved_tensors
         shared = query.shape[1] // key.shape[1]
-        gradients = [torch.empty_like(part) for part in (query, key, value)]
+        d_query, d_key, d_value = (torch.empty_like(part) for part in (query, key, value))
         for row in _bounds(ctx.lengths):
-            found = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-                dy[:, row].transpose(1, 2).float(), query[:, :, row].float(),
-                _wide(key[:, :, row], shared), _wide(value[:, :, row], shared),
-                joined[:, row].transpose(1, 2).float(), sums[..., row].contiguous(), 0.0, True, scale=ctx.scale,
+            of_queries, *of_keys = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+                _queries(dy[:, row].transpose(1, 2), shared), _queries(query[:, :, row], shared),
+                _keys(key[:, :, row], shared), _keys(value[:, :, row], shared),
+                _queries(joined[:, row].transpose(1, 2), shared), sums[..., row].contiguous(),
+                0.0, True, scale=ctx.scale,
             )  # fmt: skip
-            for gradient, one in zip(gradients, found, strict=True):
-                heads = gradient.shape[1]
-                parts = one if one.shape[1] == heads else one.unflatten(1, (heads, shared)).sum(2)
-                gradient[:, :, row] = parts
-        return *gradients, None, None
+            _apart(d_query[0, :, row], shared).copy_(of_queries)
+            for gradient, found in zip((d_key, d_value), of_keys, strict=True):
+                gradient[0, :, row] = found.sum(0) if shared > 1 else found[0]
+        return d_query, d_key, d_value, None, None
