@@ -330,6 +330,8 @@ VARIANTS = {
     "rope scaling": "--rope_scaling yarn",
     "streaming": "--streaming true",
     "packing": "--packing true --cutoff_len 256",
+    "a token budget": "--packing true --cutoff_len 256 --packing_length 600 --per_device_train_batch_size 1",
+    "a packed stream": "--streaming true --packing true --cutoff_len 256",
     "old names": "--sft_packing true --flash_attn sdpa",
 }
 

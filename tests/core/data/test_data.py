@@ -204,6 +204,33 @@ def test_packs_hold_every_row_once(host, tokenizer, tmp_path):
     assert len(packs) < len(rows)
 
 
+def test_packs_may_be_longer_than_the_longest_row(host, tokenizer, tmp_path):
+    write(tmp_path / "a.json", [{**ROW, "input": "word " * n} for n in range(40)])
+    options = {"dataset": [str(tmp_path / "a.json")], "cutoff_len": 64}
+    rows = [row["input_ids"] for row in prepared(host, tokenizer, tmp_path, **options).train]
+    packs = list(prepared(host, tokenizer, tmp_path, **options, packing=True, packing_length=200).train)
+    assert all(len(pack["input_ids"]) == sum(pack["lengths"]) <= 200 for pack in packs)
+    assert max(max(pack["lengths"]) for pack in packs) <= 64 < max(len(pack["input_ids"]) for pack in packs)
+    assert sum(len(pack["lengths"]) for pack in packs) == len(rows)
+    assert len(packs) <= -(-sum(map(len, rows)) // 200) + 1
+
+
+def test_a_stream_is_packed_too_and_loses_no_row(host, tokenizer, tmp_path):
+    write(tmp_path / "a.json", [{**ROW, "input": "word " * (n % 9)} for n in range(50)])
+    options = {"dataset": [str(tmp_path / "a.json")], "cutoff_len": 64}
+    rows = [row["input_ids"] for row in prepared(host, tokenizer, tmp_path, **options).train]
+    options |= {"streaming": True, "preprocessing_batch_size": 20}
+    packs = list(prepared(host, tokenizer, tmp_path, **options, packing=True, packing_length=128).train)
+    taken = []
+    for pack in packs:
+        assert set(pack) == {"input_ids", "labels", "lengths"}
+        assert len(pack["labels"]) == len(pack["input_ids"]) == sum(pack["lengths"]) <= 128
+        ends = [sum(pack["lengths"][: n + 1]) for n in range(len(pack["lengths"]))]
+        taken += [pack["input_ids"][end - size : end] for end, size in zip(ends, pack["lengths"], strict=True)]
+    assert sorted(taken) == sorted(rows)
+    assert len(packs) < len(rows)
+
+
 class Killed(BaseException):
     """What a kill looks like from inside: nothing catches it."""
 

@@ -108,6 +108,9 @@ def test_an_option_of_another_method_has_no_effect_and_says_so(host):
         ("--bf16 --fp16", "exclude each other"),
         ("--finetuning_type full --quantization_bit 4", "does not train on a 4-bit base"),
         ("--stage pt --mask_history", "no meaning in pre-training"),
+        ("--packing_length 4096", "no meaning without packing"),
+        ("--packing --packing_length 1024 --cutoff_len 2048", "packing_length 1024 is shorter than cutoff_len 2048"),
+        ("--stage pt --packing --packing_length 4096", "packing_length has no meaning in stage pt"),
     ],
 )
 def test_combinations_that_cannot_work_are_refused(host, extra: str, message: str):

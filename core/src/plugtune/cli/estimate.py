@@ -85,6 +85,8 @@ def estimate_request(request: Any, host: Any) -> Any:
     trained = trained_of(method, resolved.groups.get(f"method {method.name}"), shape)
     gpu = asked.device == "gpu" or (asked.device == "auto" and machine()[1] != "this machine's memory")
     row = min(asked.row_tokens or values["cutoff_len"], values["cutoff_len"])
+    if values["packing"] or values["neat_packing"]:
+        row = values["packing_length"] or values["cutoff_len"]
     setting = setting_of(
         values, stage_sizes(stage, values, method.saves_adapter),
         tokens=row * int(values.get("per_device_train_batch_size") or 8), share=asked.trained_share,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
+
+from plugtune.options.groups import DataOptions
 
 
 def first_fit_decreasing(lengths: Sequence[int], room: int) -> list[list[int]]:
@@ -25,6 +27,22 @@ def first_fit_decreasing(lengths: Sequence[int], room: int) -> list[list[int]]:
             packs[pack].append(index)
             by_room[left - need].append(pack)
     return packs
+
+
+def room_of(options: DataOptions) -> int:
+    """Most tokens of a pack."""
+    return options.packing_length or options.cutoff_len
+
+
+def pack_columns(columns: Mapping[str, list[list[int]]], room: int) -> dict[str, list[list[int]]]:
+    """Columns of rows to columns of packs: `input_ids`, `labels`, and `lengths` of the parts of each."""
+    lengths = [len(ids) for ids in columns["input_ids"]]
+    packs = first_fit_decreasing(lengths, room)
+    joined = {
+        name: [list(chain.from_iterable(columns[name][i] for i in pack)) for pack in packs]
+        for name in ("input_ids", "labels")
+    }
+    return {**joined, "lengths": [[lengths[i] for i in pack] for pack in packs]}
 
 
 class PackedRows(Sequence[dict[str, list[int]]]):

@@ -19,7 +19,7 @@ from plugtune.catalog import Catalog
 from plugtune.data.cache import REPORT, cache_folder, forget, key_of, staged, stored
 from plugtune.data.encoding import Encoder
 from plugtune.data.kept import is_kept, keep, load_kept
-from plugtune.data.packing import PackedRows
+from plugtune.data.packing import PackedRows, pack_columns, room_of
 from plugtune.data.paths import MISSING, is_path, value_at
 from plugtune.data.records import RECORDS, RawRow, Record, RowError, RowLeftOut
 from plugtune.data.registry import DatasetSpec, Registry
@@ -217,7 +217,7 @@ def _mix(parts: list[Any], options: DataOptions, seed: int) -> Any:
 def _packed(prepared: Prepared, options: DataOptions, row_kind: str) -> Prepared:
     """Training rows in packs when that was asked for; documents are joined by their encoder."""
     if prepared.train is not None and options.packing and row_kind == "conversation":
-        prepared.train = PackedRows(prepared.train, options.cutoff_len)
+        prepared.train = PackedRows(prepared.train, room_of(options))
     return prepared
 
 
@@ -255,6 +255,11 @@ def _stream(
         if options.val_size:
             prepared.evaluation = train.take(int(options.val_size))
             train = train.skip(int(options.val_size))
+        if options.packing and row_kind == "conversation":
+            train = train.map(
+                pack_columns, batched=True, batch_size=options.preprocessing_batch_size,
+                fn_kwargs={"room": room_of(options)}, remove_columns=["input_ids", "labels"],
+            )  # fmt: skip
         prepared.train = train.shuffle(seed=seed, buffer_size=options.buffer_size)
     if eval_specs:
         prepared.evaluation = stream(eval_specs, False)

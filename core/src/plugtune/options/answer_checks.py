@@ -11,8 +11,8 @@ from plugtune.errors import Problem
 Values = Mapping[str, Any]
 
 CONVERSATION_ONLY = (
-    "predict_with_generate", "do_predict", "packing", "neat_packing", "train_on_prompt", "mask_history",
-    "label_smoothing_factor",
+    "predict_with_generate", "do_predict", "packing", "neat_packing", "packing_length", "train_on_prompt",
+    "mask_history", "label_smoothing_factor",
 )  # fmt: skip
 
 

@@ -81,6 +81,24 @@ def streaming(v: Values) -> list[Problem]:
     return problems
 
 
+def packing(v: Values) -> list[Problem]:
+    """A pack has room for any row."""
+    length = v["packing_length"]
+    if length is None:
+        return []
+    problems = []
+    if not (v["packing"] or v["neat_packing"]):
+        problems.append(
+            Problem("packing_length has no meaning without packing", where="packing_length", fix="add --packing true")
+        )
+    if length < v["cutoff_len"]:
+        problems.append(
+            Problem(f"packing_length {length} is shorter than cutoff_len {v['cutoff_len']}", where="packing_length",
+                    why="the longest rows would not fit into a pack", fix="raise it, or lower cutoff_len")
+        )  # fmt: skip
+    return problems
+
+
 def prediction(v: Values) -> list[Problem]:
     """do_predict generates."""
     if v["do_predict"] and not v["predict_with_generate"]:
@@ -157,8 +175,8 @@ def deepspeed(v: Values) -> list[Problem]:
 
 
 CHECKS: tuple[Callable[[Values], list[Problem]], ...] = (
-    something_to_do, has_model, has_output, has_data, evaluation_rows, streaming, prediction, mixing, precision,
-    quantized, deepspeed,
+    something_to_do, has_model, has_output, has_data, evaluation_rows, streaming, packing, prediction, mixing,
+    precision, quantized, deepspeed,
 )  # fmt: skip
 
 

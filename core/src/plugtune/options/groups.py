@@ -84,6 +84,11 @@ class DataOptions:
     eval_on_each_dataset: bool = option(False, help="Evaluate on each evaluation data set by itself.")
     packing: bool | None = option(None, help="Join short rows into long ones (on in pre-training).")
     neat_packing: bool = option(False, help="Same as packing: packed rows never see each other here.")
+    packing_length: int | None = option(
+        None,
+        help="Tokens of a pack, cutoff_len when left out; with one pack a batch, a step's token budget.",
+        minimum=4,
+    )
     padding_free: bool = option(True, help="Lay the rows of a batch end to end instead of padding them.")
     streaming: bool = option(False, help="Read rows while training instead of before it.")
     buffer_size: int = option(16384, help="Rows shuffled at a time when streaming.", minimum=1)

@@ -121,6 +121,11 @@ def _check(
             Problem(f"method {method.name} takes no adapters", where="adapter_name_or_path",
                     fix="merge the adapter first with plugtune export")
         )  # fmt: skip
+    if values["packing_length"] and stage.rows == "document":
+        problems.append(
+            Problem(f"packing_length has no meaning in stage {stage.name}", where="packing_length",
+                    why="documents are joined and cut into blocks of cutoff_len", fix="set cutoff_len")
+        )  # fmt: skip
     if values["predict_with_generate"] and not stage.generates:
         problems.append(Problem(f"stage {stage.name} does not generate", where="predict_with_generate"))
     if problems:

@@ -27,8 +27,8 @@ MOVING = ("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "num_train
           "neftune_noise_alpha", "label_smoothing_factor", "bf16", "fp16", "per_device_train_batch_size",
           "gradient_accumulation_steps")  # fmt: skip
 """Fields of the trainer that take effect from the resumed step on."""
-ROWS = ("dataset", "mix_strategy", "interleave_probs", "val_size", "max_samples", "packing", "cutoff_len", "streaming",
-        "buffer_size", "train_on_prompt", "mask_history")  # fmt: skip
+ROWS = ("dataset", "mix_strategy", "interleave_probs", "val_size", "max_samples", "packing", "packing_length",
+        "cutoff_len", "streaming", "buffer_size", "train_on_prompt", "mask_history")  # fmt: skip
 """Data options that decide which rows there are; files and template are compared by what came out of them."""
 NOTED = "from here on "
 OF_ROWS = "option "

@@ -14,6 +14,7 @@ from typing import Any
 
 from plugtune.capabilities import Stage, TuningMethod, load_ref
 from plugtune.catalog import Catalog
+from plugtune.data.packing import room_of
 from plugtune.errors import RequestError, did_you_mean
 from plugtune.modeling.machine import free_memory, machine
 from plugtune.modeling.memory import IMPORTS, Estimate, Setting, Trained, estimate
@@ -255,7 +256,7 @@ def size_run(run: Any, config: Mapping[str, Any] | None = None) -> Sized | None:
     sets = [item for item in run.rows.report.sets if item["length"]]
     longest = max((item["length"].get("max", 0) for item in sets), default=plan.data.cutoff_len)
     if plan.data.packing:
-        longest = max(longest, plan.data.cutoff_len)
+        longest = max(longest, room_of(plan.data))
     tokens = sum(item.get("tokens", 0) for item in sets)
     trained = sum(item.get("trained_tokens", 0) for item in sets)
     share = trained / tokens if tokens and trained else 1.0

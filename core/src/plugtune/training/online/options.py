@@ -100,7 +100,7 @@ def _sampling(values: Mapping[str, Any]) -> list[Problem]:
     if values["streaming"]:
         problems.append(Problem("streaming does not go with sampled answers", where="streaming",
                                 why="prompts are drawn by their number"))  # fmt: skip
-    for name in ("train_on_prompt", "mask_history", "packing", "neat_packing"):
+    for name in ("train_on_prompt", "mask_history", "packing", "neat_packing", "packing_length"):
         if values.get(name):
             problems.append(Problem(f"{name} has no meaning for sampled answers", where=name, fix=f"leave {name} out"))
     if values.get("load_best_model_at_end"):
