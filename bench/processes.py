@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 import tempfile
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,18 @@ class Spent:
     own_mb: float = 0.0
 
 
+STARTER = """
+import json, resource, subprocess, sys, time
+started = time.perf_counter()
+status = subprocess.call(sys.argv[2:])
+wall, used = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+with open(sys.argv[1], "w") as file:
+    json.dump([status, wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024], file)
+"""
+"""A small process between this one and the measured one: the kernel counts what a process was forked from as its own
+memory, and a benchmark that has just made a model would be what is measured."""
+
+
 def spend(command: list[str], env: dict[str, str], *, tree: bool = False) -> Spent:
     """Run a command to its end.
 
@@ -36,31 +50,35 @@ def spend(command: list[str], env: dict[str, str], *, tree: bool = False) -> Spe
     Raises:
         RuntimeError: it ended with another status than 0; its last output is in the message.
     """
-    with tempfile.TemporaryFile() as log:
-        started = time.perf_counter()
-        process = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+    with tempfile.TemporaryFile() as log, tempfile.NamedTemporaryFile("r") as answer:
+        starter = [sys.executable, "-c", STARTER, answer.name, *command]
+        process = subprocess.Popen(starter, env=env, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         peak, own, done = [0], [0], threading.Event()
 
         def watch() -> None:
             while tree and not done.wait(0.1):
-                seen = [_pss(pid) for pid in _tree(process.pid)]
+                seen = [_pss(pid) for pid in _tree(process.pid)[1:]]
                 peak[0] = max(peak[0], sum(whole for whole, _ in seen))
                 own[0] = max(own[0], sum(whole - files for whole, files in seen))
 
         watcher = threading.Thread(target=watch)
         watcher.start()
         try:
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
+            process.wait()
         finally:
             done.set()
             watcher.join()
-        wall = time.perf_counter() - started
+        log.seek(0)
         if process.returncode:
-            log.seek(0)
-            tail = log.read()[-3000:].decode(errors="replace")
-            raise RuntimeError(f"{' '.join(command)[:200]} ended with {process.returncode}:\n{tail}")
-    return Spent(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, peak[0] / 1024, own[0] / 1024)
+            raise RuntimeError(f"the starter of {' '.join(command)[:200]} failed:\n{_tail(log)}")
+        status, wall, cpu, peak_mb = json.load(answer)
+        if status:
+            raise RuntimeError(f"{' '.join(command)[:200]} ended with {status}:\n{_tail(log)}")
+    return Spent(wall, cpu, peak_mb, peak[0] / 1024, own[0] / 1024)
+
+
+def _tail(log: IO[bytes]) -> str:
+    return log.read()[-3000:].decode(errors="replace")
 
 
 def _tree(pid: int) -> list[int]:

@@ -107,9 +107,17 @@ def package_versions() -> dict[str, str]:
 
 def peak_memory_mb() -> dict[str, float]:
     """Peak resident memory of this process and, with CUDA, peak allocated memory of its device; MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    memory = {"process": round(peak, 1)}
+    memory = {"process": round(_peak_kib() / 1024, 1)}
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         memory["cuda"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
     return memory
+
+
+def _peak_kib() -> float:
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return float(status.partition("VmHWM:")[2].split()[0])
+    except (OSError, IndexError):  # not Linux: there the usage also counts what a process was forked from
+        usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return usage / 1024 if sys.platform == "darwin" else usage

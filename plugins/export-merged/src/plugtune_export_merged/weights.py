@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from plugtune import RequestError
 from plugtune.modeling.value_head import FILE as HEAD_FILE
+from plugtune.training.allocator import give_back
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -79,6 +80,7 @@ class ShardWriter:
         self.shards.append(list(self.pending))
         save_file(self.pending, self.folder / f"part-{len(self.shards):05d}.safetensors", metadata={"format": "pt"})
         self.pending, self.size = {}, 0
+        give_back()  # the next shard does not find its place in the holes of this one
 
     def close(self) -> list[str]:
         """Write the rest, give the files their names, write the index; returns the file names."""
