@@ -26,6 +26,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from plugtune.modeling.alike import shortened
 from plugtune.modeling.zero import layer_by_layer, shape_of
+from plugtune.training import varlen
 from plugtune.training.row_attention import row_attention, usable
 
 NAME = "plugtune_segments"
@@ -56,6 +57,13 @@ def segment_attention(
     if groups is None:
         if cu_seq_lens_q is None or attention_mask is not None or query.shape[0] != 1:
             return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        if _plain(module, kwargs):
+            answer = varlen.attention(
+                query, key, value, cu_seq_lens_q, kwargs.get("max_length_q"), kwargs.get("scaling"),
+                _window(module, kwargs),
+            )  # fmt: skip
+            if answer is not None:
+                return answer, None
         groups = tuple((length,) for length in (cu_seq_lens_q[1:] - cu_seq_lens_q[:-1]).tolist())
     lengths = _plain_rows(module, query, key, value, groups, kwargs)
     if lengths:
@@ -77,18 +85,30 @@ def _plain_rows(
     kwargs: Mapping[str, Any],
 ) -> tuple[int, ...] | None:
     """Lengths of rows that are causal and nothing else: no answers that share a prompt, no window, bias or dropout."""
-    window = kwargs.get("sliding_window") or getattr(module, "sliding_window", None)
-    causal = kwargs.get("is_causal")
+    window = _window(module, kwargs)
     plain = (
         all(len(group) == 1 for group in groups)
-        and not kwargs.get("dropout")
-        and (getattr(module, "is_causal", True) if causal is None else causal)
-        and not any(kwargs.get(name) is not None for name in ("softcap", "position_bias"))
-        and getattr(module, "position_bias", None) is None
+        and _plain(module, kwargs)
         and not (window and max(group[0] for group in groups) > window)
         and usable(query, key, value)
     )
     return tuple(group[0] for group in groups) if plain else None
+
+
+def _window(module: torch.nn.Module, kwargs: Mapping[str, Any]) -> int | None:
+    window: int | None = kwargs.get("sliding_window") or getattr(module, "sliding_window", None)
+    return window
+
+
+def _plain(module: torch.nn.Module, kwargs: Mapping[str, Any]) -> bool:
+    """Whether attention is causal, with a window or without one, and nothing else: no dropout, caps or biases."""
+    causal = kwargs.get("is_causal")
+    return bool(
+        not kwargs.get("dropout")
+        and (getattr(module, "is_causal", True) if causal is None else causal)
+        and not any(kwargs.get(name) is not None for name in ("softcap", "position_bias", "s_aux"))
+        and getattr(module, "position_bias", None) is None
+    )
 
 
 def _exact_on_cpu(query: torch.Tensor) -> AbstractContextManager[Any]:
@@ -176,6 +196,8 @@ def enable(model: Any) -> bool:
     before = base.config._attn_implementation
     if before == NAME:
         return True
+    if before.startswith("flash_attention"):  # takes the bounds of rows as it is
+        return _asked(base, _rows_are_independent)
     if before != "sdpa":
         return False
     register()

@@ -18,6 +18,7 @@ import torch
 
 from plugtune.modeling.alike import shortened
 from plugtune.training.cross_entropy import head_cross_entropy
+from plugtune.training.trials import Kernel
 
 IGNORE = -100
 _deferred: ContextVar[bool] = ContextVar("plugtune_deferred_head", default=False)
@@ -51,10 +52,11 @@ class DeferredLoss:
         head: the output head.
         own: the model's own loss function, for passes that are not deferred.
         smoothing: label smoothing.
+        fused: a kernel of `fused_head` for 16-bit products.
     """
 
-    def __init__(self, head: torch.nn.Linear, own: Any, smoothing: float) -> None:
-        self.head, self.own, self.smoothing = head, own, smoothing
+    def __init__(self, head: torch.nn.Linear, own: Any, smoothing: float, fused: Kernel | None = None) -> None:
+        self.head, self.own, self.smoothing, self.fused = head, own, smoothing, fused
 
     def __call__(
         self,
@@ -82,15 +84,28 @@ class DeferredLoss:
             hidden, targets = hidden[trained], targets[trained]
         divisor = num_items_in_batch if num_items_in_batch is not None else trained.sum()
         divisor = torch.as_tensor(divisor, device=hidden.device, dtype=torch.float32)
+        if self.fused is not None and len(targets):
+            return self._by_kernel(self.fused, hidden, targets) / divisor
         return head_cross_entropy(hidden, self.head.weight, self.head.bias, targets, divisor, self.smoothing)
 
+    def _by_kernel(self, kernel: Kernel, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        device, bias = hidden.device.type, self.head.bias
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+        with torch.autocast(device, enabled=False):
+            narrow = None if bias is None else bias.to(dtype)
+            loss: torch.Tensor = kernel.run(hidden.to(dtype), self.head.weight.to(dtype), narrow, targets)
+            return loss.float()
 
-def defer_head(model: Any, smoothing: float = 0.0) -> bool:
+
+def defer_head(
+    model: Any, smoothing: float = 0.0, fused: Callable[[torch.nn.Linear], Kernel | None] | None = None
+) -> bool:
     """Let the model's loss compute its head in chunks, if that is the same for it; says whether it is.
 
     Args:
         model: a causal language model, or a `peft.PeftModel` around one.
         smoothing: label smoothing that the loss applies.
+        fused: gives the kernel for a head, if there is one.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     head = base.get_output_embeddings() if hasattr(base, "get_output_embeddings") else None
@@ -103,7 +118,7 @@ def defer_head(model: Any, smoothing: float = 0.0) -> bool:
     if not (same or _head_is_last(base, head)):
         head.forward = own_forward  # type: ignore[method-assign]
         return False
-    base.loss_function = DeferredLoss(head, own_loss, smoothing)
+    base.loss_function = DeferredLoss(head, own_loss, smoothing, fused(head) if fused is not None else None)
     return True
 
 

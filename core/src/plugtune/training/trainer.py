@@ -10,13 +10,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 
 from plugtune.capabilities import load_ref
 from plugtune.modeling.zero import cut_up
-from plugtune.training import attention
+from plugtune.training import attention, fused_head, varlen
 from plugtune.training.collate import EndToEndCollator, PaddedCollator
 from plugtune.training.context import TrainerContext
 from plugtune.training.counting import CountsTokens
@@ -26,6 +27,7 @@ from plugtune.training.lean import enable as lean
 from plugtune.training.neftune import add_noise, noisy_rows
 from plugtune.training.order import FilledRows, Order
 from plugtune.training.saving import WholeSaves
+from plugtune.training.trials import Kernel
 
 
 class PlugtuneTrainer(WholeSaves, CountsTokens):
@@ -58,7 +60,8 @@ class PlugtuneTrainer(WholeSaves, CountsTokens):
             self._keep_less(context)
         smoothing = float(context.arguments.label_smoothing_factor)
         own_loss = type(self).token_loss is not PlugtuneTrainer.token_loss
-        self.deferred = bool(self.end_to_end and whole and not own_loss and defer_head(context.model, smoothing))
+        fused = partial(self._fused_head, context, smoothing)
+        self.deferred = bool(self.end_to_end and whole and not own_loss and defer_head(context.model, smoothing, fused))
         if smoothing and not self.deferred:
             self.end_to_end = False  # the stock label smoother wants padded logits
         self.shuffle = not run.disable_shuffling
@@ -89,6 +92,16 @@ class PlugtuneTrainer(WholeSaves, CountsTokens):
             self.label_smoother = None  # the deferred head smooths by itself
 
     @staticmethod
+    def _fused_head(context: TrainerContext, smoothing: float, head: torch.nn.Linear) -> Kernel | None:
+        """The kernel that a GPU computes this head's loss with, said in the plan."""
+        arguments = context.arguments
+        dtype = torch.bfloat16 if arguments.bf16 else torch.float16 if arguments.fp16 else head.weight.dtype
+        kernel = fused_head.choose(arguments.device, dtype, head.in_features, head.bias is not None, smoothing)
+        if kernel is not None:
+            context.plan.choose("head", kernel.name, "installed, and right on this device")
+        return kernel
+
+    @staticmethod
     def _keep_less(context: TrainerContext) -> None:
         switched = lean.enable(context.model)
         if switched:
@@ -110,6 +123,9 @@ class PlugtuneTrainer(WholeSaves, CountsTokens):
             how = "rows laid end to end, logits only where trained on" if self.end_to_end else "padded"
             why = "rows were checked to be independent" if self.end_to_end else "this model mixes rows laid end to end"
             self.context.plan.choose("batches", how, why)
+        device = self.context.arguments.device
+        if self.end_to_end and device.type in varlen.DEVICES and (kernel := varlen.kernel(device)) is not None:
+            self.context.plan.choose("attention", kernel.name, "right on this device; all rows in one call")
         return EndToEndCollator() if self.end_to_end else PaddedCollator(self.pad_token_id)
 
     def token_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
