@@ -16,6 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from processes import spend
+
 BASE = ("--stage", "pt", "--do_train", "--dataset", "text", "--max_steps", "2", "--logging_steps", "1",
         "--save_strategy", "no", "--gradient_accumulation_steps", "1", "--overwrite_output_dir")  # fmt: skip
 PROGRAM = [sys.executable, "-m", "plugtune"]
@@ -65,15 +67,7 @@ def make_tiny(given: Path, folder: Path) -> None:
 
 def peak(command: list[str]) -> float:
     """Largest resident set of a process, in MiB."""
-    code = (
-        "import resource, subprocess, sys\n"
-        "done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)\n"
-        "sys.stderr.write(done.stderr[-3000:] if done.returncode else '')\n"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)\n"
-        "sys.exit(done.returncode)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *command], stdout=subprocess.PIPE, text=True, check=True)
-    return float(done.stdout)
+    return spend(command, dict(os.environ)).peak_mb
 
 
 def main() -> None:
