@@ -31,14 +31,14 @@ cpu = torch.device("cpu")
 for dtype in fused_head.DTYPES:
     for bias in (False, True):
         for smoothing in (0.0, 0.1):
-            assert fused_head.choose(cpu, dtype, 64, bias, smoothing).name == "Liger", (dtype, bias, smoothing)
+            assert fused_head.choose(cpu, dtype, 64, bias, smoothing).kernel.name == "Liger", (dtype, bias, smoothing)
 torch.manual_seed(0)
 config = LlamaConfig(vocab_size=101, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
                      num_key_value_heads=2, tie_word_embeddings=True)
 plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
 fused = copy.deepcopy(plain)
 assert attention.enable(fused)
-assert defer_head(fused, 0.0, lambda head: fused_head.choose(cpu, torch.float32, 32, False, 0.0))
+assert defer_head(fused, 0.0, lambda head: fused_head.choose(cpu, torch.float32, 32, False, 0.0).kernel)
 ids = torch.randint(1, 101, (15,), generator=torch.Generator().manual_seed(1)).tolist()
 row = {"input_ids": ids, "labels": [-100] * 6 + ids[6:]}
 expected = plain(input_ids=torch.tensor([ids]), labels=torch.tensor([row["labels"]]), use_cache=False).loss

@@ -32,7 +32,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for module in (varlen, fused_head):
         monkeypatch.setattr(module, "DEVICES", ("cpu",))
         monkeypatch.setattr(module, "DTYPES", (torch.float32,))
-    caches = (varlen.kernel, fused_head.choose)
+    caches = (varlen.choice, fused_head.choose)
     for cache in caches:
         cache.cache_clear()
     yield
@@ -85,7 +85,7 @@ def test_a_model_learns_the_same_with_all_rows_in_one_call(monkeypatch, config):
     plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
     model = copy.deepcopy(plain)
     assert attention.enable(model)
-    assert varlen.kernel(CPU).name == "flash-attn"
+    assert varlen.choice(CPU).kernel.name == "flash-attn"
     apart = torch.cat([plain(input_ids=torch.tensor([row]), use_cache=False).logits for row in ROWS], 1)
     batch = EndToEndCollator()([{"input_ids": row, "labels": row} for row in ROWS])
     batch = {k: v for k, v in batch.items() if k not in ("labels", "shift_labels", "logits_to_keep")}
@@ -123,18 +123,26 @@ def broken(*args: Any, **named: Any) -> torch.Tensor:
 def test_a_wrong_attention_kernel_is_not_used(monkeypatch, function):
     with_flash_attn(monkeypatch, function)
     monkeypatch.setattr(varlen, "_torch", lambda: None)
-    assert varlen.kernel(CPU) is None
+    assert varlen.choice(CPU).kernel is None
     parts = [torch.randn(1, heads, 8, 16) for heads in (4, 2, 2)]
     assert varlen.attention(*parts, torch.tensor([0, 8], dtype=torch.int32), 8, None, None) is None
 
 
 def test_torchs_own_kernel_is_tried_when_the_package_is_wrong(monkeypatch):
     with_flash_attn(monkeypatch, broken)
-    right = Kernel("own", lambda q, k, v, bounds, longest, scale, window: flash_attn_varlen_func(
-        q, k, v, bounds, bounds, longest, longest, softmax_scale=scale, causal=True,
-        window_size=(window - 1, 0) if window else (-1, -1)))  # fmt: skip
+
+    def right(q: Any, k: Any, v: Any, bounds: Any, longest: int, scale: Any, window: int | None) -> torch.Tensor:
+        seen = (window - 1, 0) if window else (-1, -1)
+        return flash_attn_varlen_func(
+            q, k, v, bounds, bounds, longest, longest, softmax_scale=scale, causal=True, window_size=seen
+        )
+
     monkeypatch.setattr(varlen, "_torch", lambda: right)
-    assert varlen.kernel(CPU) is right
+    choice = varlen.choice(CPU)
+    assert choice.kernel.run is right
+    (why,) = choice.refused
+    assert "flash-attn is not used" in why
+    assert "no kernel image" in why
 
 
 def test_torchs_varlen_attn_is_called_as_it_is_declared(monkeypatch):
@@ -156,7 +164,7 @@ def test_torchs_varlen_attn_is_called_as_it_is_declared(monkeypatch):
         )  # fmt: skip
 
     monkeypatch.setattr(torchs, "varlen_attn", stand_in)
-    assert varlen.kernel(CPU).name == "torch's varlen_attn"
+    assert varlen.choice(CPU).kernel.name == "torch's varlen_attn"
 
 
 class LigerFusedLinearCrossEntropyLoss(torch.nn.Module):
@@ -192,7 +200,7 @@ def test_a_model_learns_the_same_with_a_fused_head(monkeypatch, package, smoothi
     used: list[Kernel | None] = []
 
     def choose(head: torch.nn.Linear) -> Kernel | None:
-        used.append(fused_head.choose(CPU, torch.float32, head.in_features, head.bias is not None, smoothing))
+        used.append(fused_head.choose(CPU, torch.float32, head.in_features, head.bias is not None, smoothing).kernel)
         return used[-1]
 
     torch.manual_seed(0)
@@ -237,13 +245,17 @@ class ForgetsTheHead(LigerFusedLinearCrossEntropyLoss):
 def test_a_wrong_fused_head_is_not_used(monkeypatch, loss):
     with_liger(monkeypatch, loss)
     monkeypatch.setattr(fused_head, "_cut_cross_entropy", lambda: None)
-    assert fused_head.choose(CPU, torch.float32, 32, False, 0.0) is None
+    choice = fused_head.choose(CPU, torch.float32, 32, False, 0.0)
+    assert choice.kernel is None
+    (why,) = choice.refused
+    assert why.startswith("Liger is not used: it fails on cpu (AssertionError: triton" if loss is Fails else
+                          "Liger is not used: its numbers are not those")  # fmt: skip
 
 
 def test_nothing_is_tried_on_a_processor(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(fused_head, "first_right", partial(pytest.fail, "tried"))
     monkeypatch.setattr(varlen, "first_right", partial(pytest.fail, "tried"))
-    assert fused_head.choose(CPU, torch.bfloat16, 32, False, 0.0) is None
+    assert fused_head.choose(CPU, torch.bfloat16, 32, False, 0.0).kernel is None
     parts = [torch.randn(1, heads, 8, 16, dtype=torch.bfloat16) for heads in (4, 2, 2)]
     assert varlen.attention(*parts, torch.tensor([0, 8], dtype=torch.int32), 8, None, None) is None

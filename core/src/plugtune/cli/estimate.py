@@ -59,6 +59,7 @@ def estimate_request(request: Any, host: Any) -> Any:
     Raises:
         RequestError: the request is wrong, or the model's size is not known.
     """
+    from plugtune.data.packing import room_of
     from plugtune.errors import RequestError
     from plugtune.modeling.machine import machine
     from plugtune.options.groups import TRAIN_GROUPS
@@ -86,7 +87,7 @@ def estimate_request(request: Any, host: Any) -> Any:
     gpu = asked.device == "gpu" or (asked.device == "auto" and machine()[1] != "this machine's memory")
     row = min(asked.row_tokens or values["cutoff_len"], values["cutoff_len"])
     if values["packing"] or values["neat_packing"]:
-        row = values["packing_length"] or values["cutoff_len"]
+        row = room_of(resolved.groups["data"])
     setting = setting_of(
         values, stage_sizes(stage, values, method.saves_adapter),
         tokens=row * int(values.get("per_device_train_batch_size") or 8), share=asked.trained_share,

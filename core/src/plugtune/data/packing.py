@@ -38,11 +38,14 @@ def pack_columns(columns: Mapping[str, list[list[int]]], room: int) -> dict[str,
     """Columns of rows to columns of packs: `input_ids`, `labels`, and `lengths` of the parts of each."""
     lengths = [len(ids) for ids in columns["input_ids"]]
     packs = first_fit_decreasing(lengths, room)
-    joined = {
-        name: [list(chain.from_iterable(columns[name][i] for i in pack)) for pack in packs]
-        for name in ("input_ids", "labels")
-    }
-    return {**joined, "lengths": [[lengths[i] for i in pack] for pack in packs]}
+    joined = [_joined(columns, pack) for pack in packs]
+    return {name: [pack[name] for pack in joined] for name in ("input_ids", "labels", "lengths")}
+
+
+def _joined(columns: Mapping[str, Any], pack: Sequence[int]) -> dict[str, list[int]]:
+    """One pack of rows of these columns."""
+    joined = {name: list(chain.from_iterable(columns[name][i] for i in pack)) for name in ("input_ids", "labels")}
+    return {**joined, "lengths": [len(columns["input_ids"][i]) for i in pack]}
 
 
 class PackedRows(Sequence[dict[str, list[int]]]):
@@ -63,9 +66,8 @@ class PackedRows(Sequence[dict[str, list[int]]]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        parts = self.rows[self.packs[index]]
-        joined = {name: list(chain.from_iterable(parts[name])) for name in ("input_ids", "labels")}
-        return {**joined, "lengths": [len(ids) for ids in parts["input_ids"]]}
+        pack = self.packs[index]
+        return _joined(self.rows[pack], range(len(pack)))
 
 
 def _row_lengths(rows: Any) -> list[int]:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import torch
 
 from plugtune.training.cross_entropy import head_cross_entropy
-from plugtune.training.trials import Kernel, close, first_right
+from plugtune.training.trials import Choice, Run, close, first_right
 
 Tensor = torch.Tensor
 
@@ -21,8 +21,8 @@ IGNORE = -100
 
 
 @functools.cache
-def choose(device: torch.device, dtype: torch.dtype, size: int, bias: bool, smoothing: float) -> Kernel | None:
-    """The kernel for heads like this; `None` where the loss is computed as on a CPU.
+def choose(device: torch.device, dtype: torch.dtype, size: int, bias: bool, smoothing: float) -> Choice:
+    """The kernel for heads like this; none where the loss is computed as on a CPU.
 
     `run(hidden (K, size), weight (V, size), bias (V,) or None, targets (K,))` gives the sum of the cross-entropies.
 
@@ -34,14 +34,14 @@ def choose(device: torch.device, dtype: torch.dtype, size: int, bias: bool, smoo
         smoothing: label smoothing.
     """
     if device.type not in DEVICES or dtype not in DTYPES:
-        return None
-    kernels: list[Callable[[], Kernel | None]] = [functools.partial(_liger, smoothing)]
+        return Choice()
+    kernels: dict[str, Callable[[], Run | None]] = {"Liger": functools.partial(_liger, smoothing)}
     if not bias and not smoothing:
-        kernels.append(_cut_cross_entropy)
+        kernels["cut-cross-entropy"] = _cut_cross_entropy
     return first_right(device, kernels, functools.partial(_right, device, dtype, size, bias, smoothing))
 
 
-def _liger(smoothing: float) -> Kernel | None:
+def _liger(smoothing: float) -> Run | None:
     if find_spec("liger_kernel") is None:
         return None
     from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
@@ -49,10 +49,10 @@ def _liger(smoothing: float) -> Kernel | None:
     loss = LigerFusedLinearCrossEntropyLoss(
         ignore_index=IGNORE, label_smoothing=smoothing, reduction="sum", accum_dtype=torch.float32
     )
-    return Kernel("Liger", lambda hidden, weight, bias, targets: loss(weight, hidden, targets, bias))
+    return lambda hidden, weight, bias, targets: loss(weight, hidden, targets, bias)
 
 
-def _cut_cross_entropy() -> Kernel | None:
+def _cut_cross_entropy() -> Run | None:
     if find_spec("cut_cross_entropy") is None:
         return None
     from cut_cross_entropy import linear_cross_entropy
@@ -64,10 +64,10 @@ def _cut_cross_entropy() -> Kernel | None:
         )
         return loss
 
-    return Kernel("cut-cross-entropy", run)
+    return run
 
 
-def _right(device: torch.device, dtype: torch.dtype, size: int, bias: bool, smoothing: float, kernel: Kernel) -> bool:
+def _right(device: torch.device, dtype: torch.dtype, size: int, bias: bool, smoothing: float, run: Run) -> bool:
     words, positions = 1000, 37
     generator = torch.Generator().manual_seed(0)
     made = [torch.randn(positions, size, generator=generator), 0.05 * torch.randn(words, size, generator=generator)]
@@ -75,14 +75,18 @@ def _right(device: torch.device, dtype: torch.dtype, size: int, bias: bool, smoo
     targets = torch.randint(0, words, (positions,), generator=generator).to(device)
     answers = []
     for exact in (False, True):
-        leaves = [part.to(device, dtype).to(torch.float32 if exact else dtype).requires_grad_() for part in made]
-        hidden, weight, *rest = leaves
-        last = rest[0] if rest else None
-        one = torch.ones((), device=device)
-        loss = (
-            head_cross_entropy(hidden, weight, last, targets, one, smoothing)
-            if exact
-            else kernel.run(hidden, weight, last, targets)
-        )
-        answers.append([loss.detach(), *torch.autograd.grad(loss, leaves)])
+        answer: list[Tensor] = []
+        for frozen in (False, True):  # an adapter's head stands still
+            parts = [part.to(device, dtype).to(torch.float32 if exact else dtype) for part in made]
+            leaves = [part.requires_grad_() for part in (parts[:1] if frozen else parts)]
+            hidden, weight, *rest = parts
+            last = rest[0] if rest else None
+            one = torch.ones((), device=device)
+            loss = (
+                head_cross_entropy(hidden, weight, last, targets, one, smoothing)
+                if exact
+                else run(hidden, weight, last, targets)
+            )
+            answer += [loss.detach(), *torch.autograd.grad(loss, leaves)]
+        answers.append(answer)
     return close(*answers)

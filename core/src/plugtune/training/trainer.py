@@ -27,7 +27,7 @@ from plugtune.training.lean import enable as lean
 from plugtune.training.neftune import add_noise, noisy_rows
 from plugtune.training.order import FilledRows, Order
 from plugtune.training.saving import WholeSaves
-from plugtune.training.trials import Kernel
+from plugtune.training.trials import Choice, Kernel
 
 
 class PlugtuneTrainer(WholeSaves, CountsTokens):
@@ -96,10 +96,9 @@ class PlugtuneTrainer(WholeSaves, CountsTokens):
         """The kernel that a GPU computes this head's loss with, said in the plan."""
         arguments = context.arguments
         dtype = torch.bfloat16 if arguments.bf16 else torch.float16 if arguments.fp16 else head.weight.dtype
-        kernel = fused_head.choose(arguments.device, dtype, head.in_features, head.bias is not None, smoothing)
-        if kernel is not None:
-            context.plan.choose("head", kernel.name, "installed, and right on this device")
-        return kernel
+        choice = fused_head.choose(arguments.device, dtype, head.in_features, head.bias is not None, smoothing)
+        _say_kernel(context, "head", choice)
+        return choice.kernel
 
     @staticmethod
     def _keep_less(context: TrainerContext) -> None:
@@ -124,8 +123,8 @@ class PlugtuneTrainer(WholeSaves, CountsTokens):
             why = "rows were checked to be independent" if self.end_to_end else "this model mixes rows laid end to end"
             self.context.plan.choose("batches", how, why)
         device = self.context.arguments.device
-        if self.end_to_end and device.type in varlen.DEVICES and (kernel := varlen.kernel(device)) is not None:
-            self.context.plan.choose("attention", kernel.name, "right on this device; all rows in one call")
+        if self.end_to_end and device.type in varlen.DEVICES:
+            _say_kernel(self.context, "attention", varlen.choice(device))
         return EndToEndCollator() if self.end_to_end else PaddedCollator(self.pad_token_id)
 
     def token_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -234,6 +233,12 @@ class PlugtuneTrainer(WholeSaves, CountsTokens):
             if make is not None:
                 self.optimizer = make(self.args)
         return super().create_optimizer(model) if self.optimizer is None else self.optimizer
+
+
+def _say_kernel(context: TrainerContext, what: str, choice: Choice) -> None:
+    if choice.kernel is not None:
+        context.plan.choose(what, choice.kernel.name, "installed, and right on this device")
+    context.plan.notes += [f"{what}: {text}" for text in choice.refused]
 
 
 def _takes_kept_logits(model: Any) -> bool:

@@ -10,7 +10,7 @@ import math
 
 import torch
 
-from plugtune.training.trials import NARROW, Kernel, close, first_right
+from plugtune.training.trials import NARROW, Choice, Run, close, first_right
 
 Tensor = torch.Tensor
 
@@ -39,7 +39,7 @@ def attention(
     device = query.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else query.dtype
     fits = query.shape[-1] == key.shape[-1] == value.shape[-1] <= LARGEST_HEAD
-    if device not in DEVICES or dtype not in DTYPES or not fits or (found := kernel(query.device)) is None:
+    if device not in DEVICES or dtype not in DTYPES or not fits or (found := choice(query.device).kernel) is None:
         return None
     longest = int((bounds[1:] - bounds[:-1]).max()) if longest is None else int(longest)
     flat = (part[0].transpose(0, 1).to(dtype) for part in (query, key, value))
@@ -48,12 +48,13 @@ def attention(
 
 
 @functools.cache
-def kernel(device: torch.device) -> Kernel | None:
+def choice(device: torch.device) -> Choice:
     """The kernel that is used on a device; tried once."""
-    return first_right(device, (_flash_attn, _torch), functools.partial(_right, device))
+    kernels = {"flash-attn": _flash_attn, "torch's varlen_attn": _torch}
+    return first_right(device, kernels, functools.partial(_right, device))
 
 
-def _flash_attn() -> Kernel | None:
+def _flash_attn() -> Run | None:
     from transformers.utils import is_flash_attn_2_available
 
     if not is_flash_attn_2_available():
@@ -69,10 +70,10 @@ def _flash_attn() -> Kernel | None:
         )
         return answer
 
-    return Kernel("flash-attn", run)
+    return run
 
 
-def _torch() -> Kernel | None:
+def _torch() -> Run | None:
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:  # before torch 2.10
@@ -87,21 +88,21 @@ def _torch() -> Kernel | None:
         )
         return answer
 
-    return Kernel("torch's varlen_attn", run)
+    return run
 
 
-def _right(device: torch.device, kernel: Kernel) -> bool:
-    return all(_right_with(device, kernel, window) for window in (None, 3))
+def _right(device: torch.device, run: Run) -> bool:
+    return all(_right_with(device, run, window) for window in (None, 3))
 
 
-def _right_with(device: torch.device, kernel: Kernel, window: int | None) -> bool:
+def _right_with(device: torch.device, run: Run, window: int | None) -> bool:
     lengths, size = (5, 1, 9), 64
     generator = torch.Generator().manual_seed(0)
     made = [torch.randn(sum(lengths), heads, size, generator=generator) for heads in (4, 2, 2)]
     narrow = [part.to(device, DTYPES[0]).requires_grad_() for part in made]
     wide = [part.detach().float().requires_grad_() for part in narrow]
     bounds = torch.tensor([0, 5, 6, 15], dtype=torch.int32, device=device)
-    answer = kernel.run(*narrow, bounds, max(lengths), None, window)
+    answer = run(*narrow, bounds, max(lengths), None, window)
     truth = _plainly(wide, lengths, window)
     dy = torch.randn(truth.shape, generator=generator).to(device)
     answer.backward(dy.to(answer.dtype))
