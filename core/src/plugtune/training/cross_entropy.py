@@ -36,7 +36,7 @@ class _Head(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """The logits `(C, width)` of some words, from word `start` on."""
+    """The logits `(C, width)` of some words."""
 
     words: slice
     logits: torch.Tensor
